@@ -1,0 +1,284 @@
+"""The builder on notebooks of two cells, and the rendered book in a real browser."""
+
+import functools
+import http.server
+import json
+import shutil
+import sys
+import threading
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from xraylib import book
+
+KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+GOOD = "import uuid, sys, os\nprint(PROFILE, uuid.uuid4(), sys.executable, os.getcwd())"
+
+
+def write_notebook(root, name, code, parameters='PROFILE = "quick"'):
+    cells = [
+        new_markdown_cell(f"# Chapter {name}", id="title"),
+        new_code_cell(parameters, id="parameters", metadata={"tags": ["parameters"]}),
+        new_code_cell(code, id="code"),
+    ]
+    nbformat.write(new_notebook(cells=cells, metadata=KERNEL), root / f"notebooks/{name}.ipynb")
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A repository of two chapters with the settings of the real one."""
+    for name, value in book.KERNEL_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)  # the builder sets them for good; a test must not
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "book").mkdir()
+    shutil.copy(book.ROOT / "_config.yml", tmp_path)
+    shutil.copy(book.ROOT / "book/references.bib", tmp_path / "book")
+    shutil.copytree(book.ROOT / "book/assets", tmp_path / "book/assets")
+    (tmp_path / "book/index.md").write_text("# Book\n\n```{include} notebooks/chapters.md\n```\n")
+    (tmp_path / "book/_toc.yml").write_text(
+        "format: jb-book\nroot: index\nchapters:\n"
+        "  - file: notebooks/01_first\n  - file: notebooks/02_second\n"
+    )
+    write_notebook(tmp_path, "01_first", GOOD)
+    write_notebook(tmp_path, "02_second", GOOD)
+    return tmp_path
+
+
+def printed(root, name) -> str:
+    cell = nbformat.read(root / f"book/notebooks/{name}.ipynb", as_version=4).cells[-1]
+    return "".join(output.get("text", "") for output in cell.outputs)
+
+
+def test_two_builds_in_a_row(root, capsys):
+    for _ in range(2):
+        assert book.main(["--profile", "real"], root) == 0
+        assert "index.html" in capsys.readouterr().out
+    page = (root / "book/_build/html/notebooks/01_first.html").read_text("utf8")
+    assert "Run with the profile <strong>real</strong>" in page
+    assert "profile <code" in (root / "book/_build/html/index.html").read_text("utf8")
+    assert "Chapter 02_second" in (root / "book/_build/html/index.html").read_text("utf8")
+
+
+def test_a_warning_stops_the_build(root, capsys):
+    (root / "book/index.md").write_text("# Book\n\n{ref}`nowhere`\n")
+    assert book.main([], root) == 1
+    assert "jupyter-book failed" in capsys.readouterr().err
+
+
+def test_a_notebook_runs_in_its_own_folder_on_this_python(root):
+    book.execute_all(root, "real", None)
+    profile, _, python, folder = printed(root, "01_first").split()
+    assert profile == "real"
+    assert python == sys.executable
+    assert folder == str(root / "notebooks")
+
+
+def test_the_injected_parameter_is_folded(root):
+    book.execute_all(root, "real", None)
+    cells = nbformat.read(root / "book/notebooks/01_first.ipynb", as_version=4).cells
+    (injected,) = [c for c in cells if "injected-parameters" in c.metadata.get("tags", [])]
+    assert 'PROFILE = "real"' in injected.source
+    assert "hide-input" in injected.metadata.tags
+
+
+def test_an_unknown_parameter_stops_before_anything_runs(root, capsys):
+    write_notebook(root, "02_second", GOOD, parameters='PROFIL = "quick"')
+    assert book.main([], root) == 1
+    message = capsys.readouterr().err
+    assert "02_second.ipynb" in message
+    assert "PROFILE" in message
+    assert not (root / "book/notebooks").exists()
+
+
+def test_a_failing_notebook_stops_the_build_and_is_left_to_look_at(root, capsys):
+    write_notebook(root, "02_second", "print('so far')\nraise ValueError('no lung found')")
+    assert book.main([], root) == 1
+    message = capsys.readouterr().err
+    assert "02_second.ipynb failed" in message
+    assert "ValueError: no lung found" in message
+    assert "\x1b" not in message
+    assert "so far" in printed(root, "02_second.failed")
+    assert sorted(path.name for path in (root / "book/notebooks").iterdir()) == [
+        "01_first.ipynb",
+        "02_second.failed.ipynb",
+    ]
+    assert not (root / "book/_build").exists()
+
+    write_notebook(root, "02_second", GOOD)
+    book.execute_all(root, "quick", "02_second")
+    assert not (root / "book/notebooks/02_second.failed.ipynb").exists()
+
+
+def test_a_killed_kernel_is_reported(root, capsys):
+    write_notebook(root, "01_first", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    assert book.main([], root) == 1
+    message = capsys.readouterr().err
+    assert "01_first.ipynb failed" in message
+    assert "Kernel died" in message
+    assert (root / "book/notebooks/01_first.failed.ipynb").exists()
+
+
+def test_only_one_notebook_runs_again_and_profiles_never_mix(root):
+    book.execute_all(root, "quick", None)
+    first, second = printed(root, "01_first"), printed(root, "02_second")
+    book.execute_all(root, "quick", "02_second")
+    assert printed(root, "01_first") == first
+    assert printed(root, "02_second") != second
+    book.execute_all(root, "real", "02_second")
+    assert printed(root, "01_first").startswith("real")
+
+
+def test_an_unknown_notebook_is_named(root, capsys):
+    assert book.main(["--only", "07_none"], root) == 1
+    assert "no notebook 07_none: 01_first, 02_second" in capsys.readouterr().err
+
+
+def test_notebooks_and_table_of_contents_must_agree(root):
+    write_notebook(root, "03_third", GOOD)
+    with pytest.raises(book.BookError, match="03_third"):
+        book.sources(root)
+
+
+def test_a_folder_without_a_book_is_named(tmp_path):
+    with pytest.raises(book.BookError, match=tmp_path.name):
+        book.sources(tmp_path)
+
+
+def test_a_foreign_kernel_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "kernels/python3"
+    folder.mkdir(parents=True)
+    spec = {"argv": ["/opt/other/python"], "display_name": "Python 3", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    with pytest.raises(book.BookError, match="/opt/other/python"):
+        book.check_kernel()
+
+
+def test_a_page_keeps_twins_and_warnings_but_no_widget_state_and_no_greeting():
+    twin = {book.WIDGET_VIEW: {"model_id": "1"}, "text/html": "<p>slider</p>"}
+    greeting = "I0000 00:00:1795392213.090720    8219 port.cc:153] oneDNN is on.\n"
+    cell = new_code_cell(
+        "show()",
+        outputs=[
+            new_output("display_data", data=dict(twin)),
+            new_output("display_data", data={book.WIDGET_VIEW: {"model_id": "2"}}),
+            new_output("stream", name="stderr", text=greeting),
+            new_output("stream", name="stderr", text=greeting + "UserWarning: class 2 is empty\n"),
+            new_output("stream", name="stdout", text="I0000 is a code\n"),
+        ],
+    )
+    notebook = new_notebook(cells=[cell], metadata={"widgets": {"state": {}}})
+    outputs = book.without_kernel(notebook).cells[0].outputs
+    assert "widgets" not in notebook.metadata
+    assert [output.get("data") or output.text for output in outputs] == [
+        {"text/html": "<p>slider</p>"},
+        "UserWarning: class 2 is empty\n",
+        "I0000 is a code\n",
+    ]
+
+
+HTML = book.ROOT / "book/_build/html"
+CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+needs_browser = pytest.mark.skipif(
+    not (CHROMIUM and CHROMEDRIVER), reason="chromium and chromedriver are not installed"
+)
+needs_book = pytest.mark.skipif(
+    not (HTML / "index.html").exists(), reason="the book is not built: run `make book` first"
+)
+CHROMIUM_OPTIONS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
+)
+
+
+def pages() -> list[str]:
+    """Return the addresses of the pages that readers read, relative to the book's folder."""
+    chapters = sorted(HTML.glob("notebooks/*.html"))
+    first = [HTML / f"{name}.html" for name in ("index", "data", "notation", "references")]
+    return [path.relative_to(HTML).as_posix() for path in first + chapters]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for option in CHROMIUM_OPTIONS.split():
+        options.add_argument(option)
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('browser')}")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
+    driver.get("about:blank")  # leave the browser's own start page and what it asked for
+    driver.get_log("performance")
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(params=["file", "http"])
+def address(request):
+    """The address of the built book: opened from disk, or from a server on this machine."""
+    if request.param == "file":
+        yield HTML.as_uri()
+        return
+    handler = functools.partial(QuietHandler, directory=HTML)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves files and writes no log."""
+
+    def log_message(self, *arguments):
+        """Say nothing."""
+
+
+def show(browser, page: str, width: int, scheme: str) -> None:
+    """Open a page at a width, light or dark, and wait for its formulas."""
+    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    browser.get(page)
+    browser.execute_async_script(
+        "const done = arguments[0];"
+        "window.MathJax?.startup?.promise ? MathJax.startup.promise.then(() => done()) : done()"
+    )
+
+
+def requested(browser) -> set[str]:
+    """Return the addresses that the browser has asked for since it was last asked."""
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    sent = [event for event in events if event["method"] == "Network.requestWillBeSent"]
+    return {event["params"]["request"]["url"] for event in sent}
+
+
+@needs_browser
+@needs_book
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1280])
+def test_every_page_in_a_browser(browser, address, width, scheme):
+    for page in pages():
+        show(browser, f"{address}/{page}", width, scheme)
+        asked = requested(browser)
+        assert f"{address}/{page}" in asked
+        assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))], page
+        errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+        assert not errors, page
+        assert browser.execute_script("return document.documentElement.dataset.theme") == scheme
+        wide = browser.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= width, f"{page} scrolls sideways"
+
+
+@needs_browser
+@needs_book
+def test_formulas_are_set_without_a_network(browser, address):
+    show(browser, f"{address}/notation.html", 1280, "light")
+    formulas = browser.execute_script("return document.querySelectorAll('.math').length")
+    drawn = browser.execute_script("return document.querySelectorAll('mjx-container').length")
+    assert drawn >= formulas > 0
+    assert not browser.execute_script("return document.querySelectorAll('mjx-merror').length")

@@ -1,0 +1,210 @@
+"""Build the book: papermill runs every notebook, Jupyter Book renders what they showed.
+
+python -m xraylib.book --profile quick
+python -m xraylib.book --profile real --only 03_4_experiments
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import nbformat
+import papermill
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
+from nbclient.exceptions import CellControlSignal, DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+from tqdm import tqdm
+
+from xraylib import config
+
+ROOT = Path(__file__).resolve().parents[1]
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+KERNEL_ENVIRONMENT = {  # has to stand before a kernel starts
+    "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel before the user's own
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TQDM_DISABLE": "1",  # a progress bar says nothing on a finished page
+}
+# TensorFlow greets on stderr before any setting of ours can reach its logger.
+NATIVE_LOG = re.compile(
+    r"^(WARNING: All log messages before absl|[IW]\d{4} \d\d:\d\d:\d\d).*\n?", re.M
+)
+ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+ERROR_LINES = 15
+
+
+class QuietKernelManager(AsyncKernelManager):
+    """Starts kernels whose stderr goes to the notebook, and not to the terminal as well."""
+
+    async def start_kernel(self, **options):
+        """Start the kernel."""
+        await super().start_kernel(**options, stderr=subprocess.DEVNULL)
+
+
+class BookError(Exception):
+    """The book cannot be built; the message says where and why."""
+
+
+def sources(root: Path) -> list[Path]:
+    """Return the notebooks of the book in reading order.
+
+    Raises:
+        BookError: there is no book, or its table of contents lists other notebooks.
+    """
+    if not (root / "book/_toc.yml").exists():
+        raise BookError(f"no book in {root}: it is built in a clone of the repository")
+    found = sorted((root / "notebooks").glob("*.ipynb"))
+    listed = re.findall(r"file:\s*notebooks/(\w+)", (root / "book/_toc.yml").read_text("utf8"))
+    if [path.stem for path in found] != listed:
+        raise BookError(
+            f"notebooks/ holds {', '.join(path.stem for path in found)} but book/_toc.yml lists "
+            f"{', '.join(listed)}: make the two agree, in the same order"
+        )
+    return found
+
+
+def check_parameters(source: Path, parameters: dict) -> None:
+    """Raise `BookError` when the notebook's parameters cell lacks a name: papermill only warns."""
+    known = papermill.inspect_notebook(str(source))
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise BookError(
+            f"{source.name}: unknown parameter {', '.join(unknown)}; its parameters cell knows "
+            f"{', '.join(known) or 'none'}"
+        )
+
+
+def check_kernel() -> None:
+    """Raise `BookError` when the kernel `python3` is not the Python that runs this."""
+    spec = KernelSpecManager().get_kernel_spec("python3")
+    program = spec.argv[0]  # a bare "python" means the Python that asks
+    if Path(program).name != program and Path(program) != Path(sys.executable):
+        raise BookError(
+            f"the kernel python3 in {spec.resource_dir} starts {program}, not {sys.executable}: "
+            "remove that kernel, or install ipykernel in this environment"
+        )
+
+
+def without_kernel(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return the executed notebook without what a page cannot use: widget state, native logs."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata.tags.append("hide-input")
+            cell.metadata.mystnb = {"code_prompt_show": "Show the parameter of this run"}
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET_VIEW, None)  # its text/html twin stays
+            if output.get("name") == "stderr":
+                output.text = NATIVE_LOG.sub("", output.text)
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("text") != "" and o.get("data") != {}]
+    return notebook
+
+
+def add_run_note(notebook: nbformat.NotebookNode, profile: str) -> None:
+    """Say below the title with which profile, when and how long the notebook ran."""
+    seconds = notebook.metadata.papermill.duration
+    note = (
+        f"*Run with the profile **{profile}** on {date.today():%d %B %Y}, "
+        f"in {seconds:.0f} s on {os.cpu_count()} cores.*"
+    )
+    cell = nbformat.v4.new_markdown_cell(note, id="run-note", metadata={"tags": ["run-note"]})
+    notebook.cells.insert(1, cell)
+
+
+def execute(source: Path, profile: str, folder: Path) -> None:
+    """Run a notebook and write the copy to render into `folder`, whole or not at all.
+
+    Raises:
+        BookError: a cell failed; what had run is left as `<name>.failed.ipynb`.
+    """
+    running, failed = (folder / f"{source.stem}.{state}.ipynb" for state in ("running", "failed"))
+    try:
+        notebook = papermill.execute_notebook(
+            source,
+            running,
+            parameters={"PROFILE": profile},
+            kernel_name="python3",
+            kernel_manager_class=QuietKernelManager,
+            cwd=source.parent,
+            progress_bar=False,
+        )
+    except (PapermillExecutionError, DeadKernelError, CellControlSignal) as error:
+        running.replace(failed)
+        text = "\n".join(getattr(error, "traceback", None) or [str(error)])
+        lines = ANSI_COLOUR.sub("", text).strip().splitlines()[-ERROR_LINES:]
+        message = "\n".join(lines)
+        raise BookError(f"{source.name} failed:\n{message}\nsee {failed}") from error
+    failed.unlink(missing_ok=True)
+    add_run_note(notebook, profile)
+    nbformat.write(without_kernel(notebook), running)
+    running.replace(folder / source.name)
+
+
+def ran_with(copy: Path) -> str | None:
+    """Return the profile that an executed copy was run with, None when there is no copy."""
+    if not copy.exists():
+        return None
+    return nbformat.read(copy, as_version=4).metadata.papermill.parameters.PROFILE
+
+
+def execute_all(root: Path, profile: str, only: str | None) -> None:
+    """Run the notebooks, or `only` one of them and those without a copy of this profile."""
+    chapters, folder = sources(root), root / "book/notebooks"
+    if only and only not in [path.stem for path in chapters]:
+        raise BookError(f"no notebook {only}: {', '.join(path.stem for path in chapters)}")
+    for source in chapters:
+        check_parameters(source, {"PROFILE": profile})
+    folder.mkdir(exist_ok=True)
+    bar = tqdm(chapters, unit="notebook")
+    for source in bar:
+        bar.set_description(source.stem)
+        if only in (None, source.stem) or ran_with(folder / source.name) != profile:
+            execute(source, profile, folder)
+
+
+def write_chapter_table(root: Path, profile: str) -> None:
+    """Write the table of chapters with their run times, which the first page includes."""
+    rows = [f"| Chapter | Run time, profile `{profile}` |", "|---|--:|"]
+    for source in sources(root):
+        copy = nbformat.read(root / "book/notebooks" / source.name, as_version=4)
+        rows.append(f"| [](notebooks/{source.name}) | {copy.metadata.papermill.duration:.0f} s |")
+    (root / "book/notebooks/chapters.md").write_text("\n".join(rows) + "\n", "utf8")
+
+
+def render(root: Path) -> Path:
+    """Render `book/` into `book/_build/html` with warnings as errors; return the first page."""
+    shutil.rmtree(root / "book/_build", ignore_errors=True)  # no page of an older book stays
+    jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    options = ["build", "book", "--config", "_config.yml", "--path-output", "book"]
+    strict = ["-W", "--keep-going", "-n", "--all", "-q"]
+    if subprocess.run(jupyter_book + options + strict, cwd=root).returncode:
+        raise BookError("jupyter-book failed: its warnings above say which page and line")
+    return root / "book/_build/html/index.html"
+
+
+def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
+    """Build the book and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m xraylib.book", description="Build the book.")
+    parser.add_argument("--profile", choices=config.PROFILES, default="quick")
+    parser.add_argument("--only", metavar="NOTEBOOK", help="run this one again, e.g. 04_results")
+    options = parser.parse_args(arguments)
+    os.environ.update(KERNEL_ENVIRONMENT)
+    try:
+        check_kernel()
+        execute_all(root, options.profile, options.only)
+        write_chapter_table(root, options.profile)
+        print(f"the book is ready: {render(root)}")
+    except BookError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

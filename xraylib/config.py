@@ -1,0 +1,75 @@
+"""Settings of a run, the profiles of the book, and the folder where everything is kept."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import platformdirs
+
+CLASS_NAMES = ("normal", "pneumonia", "COVID-19")  # the report's order: 0, 1, 2
+COVID = CLASS_NAMES.index("COVID-19")
+IMAGE_SIZE = 224  # what VGG16 was trained on, and the report's input
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides what a run computes. The defaults are the report's Table 3.
+
+    Attributes:
+        dataset: `phantom`, `darkcovidnet`, `covidx`, or the path of a folder of class folders.
+        phantom_counts: phantoms per class, in the order of `CLASS_NAMES`.
+        confounding: how far a phantom's source goes with its class, 0 (not at all) to 1.
+        split_by: `patient` (no patient on two sides) or `image` (the report's way).
+        scaling: `vgg16` (its own preprocessing) or `report` (grey values times 1/255).
+        upsampling_rate: share of COVID-19 in every training batch, 0 to 1; 0 switches it off.
+        batch_size: images in a batch.
+        epochs: passes over the images that are not COVID-19.
+        learning_rate: of Adam, at the first step.
+        decay: per step: the rate at step t is learning_rate / (1 + decay * t).
+        augmented_views: randomly transformed views per training image kept as features.
+        folds: parts of a cross-validation.
+        seed: of the split, the batches, the transforms and the head's first weights.
+    """
+
+    dataset: str = "darkcovidnet"
+    phantom_counts: tuple[int, int, int] = (160, 110, 30)
+    confounding: float = 0.5
+    split_by: str = "patient"
+    scaling: str = "report"
+    upsampling_rate: float = 0.30
+    batch_size: int = 100
+    epochs: int = 50
+    learning_rate: float = 0.001
+    decay: float = 0.001 / 10
+    augmented_views: int = 3
+    folds: int = 5
+    seed: int = 19910806  # the seed in the report's published lists
+
+    def but(self, **changes) -> "RunConfig":
+        """Return a copy with some settings changed."""
+        return replace(self, **changes)
+
+
+PROFILES = {
+    "quick": RunConfig(dataset="phantom"),
+    "real": RunConfig(dataset="darkcovidnet"),
+    "report": RunConfig(dataset="covidx"),
+}
+
+
+def profile(name: str) -> RunConfig:
+    """Return the settings of a profile by name; a `KeyError` lists the names there are."""
+    if name not in PROFILES:
+        raise KeyError(f"no profile {name!r}: choose one of {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+def home(*parts: str) -> Path:
+    """Return a folder below `XRAYLIB_HOME` (default: the user's cache folder), made if missing.
+
+    It holds `data/`, `weights/`, `features/`, `masks/` and `runs/`.
+    """
+    root = os.environ.get("XRAYLIB_HOME") or platformdirs.user_cache_dir("xraylib-book")
+    folder = Path(root).expanduser().absolute().joinpath(*parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,207 @@
+"""Procedural chest radiographs with known lungs, lesions and markers, drawn from a seed.
+
+They stand in for patients where no data are at hand, and they answer what real data cannot: what
+a classifier learns when the hospital goes with the disease (section 5 of the report).
+"""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from .anatomy import Patient, draw_chest
+from .config import CLASS_NAMES
+from .drawing import Frame
+from .exposure import SOURCES, add_border, add_marker, develop, expose
+from .lesions import draw_lesion, smooth_noise
+
+DRAWING = 1  # raise it whenever the same seed gives other pixels, so that old folders are refused
+SMALLEST, LARGEST = 64, 2048  # sides in pixels
+MASK_FOLDERS = {"lung": "masks", "lesion": "lesions", "marker": "markers"}
+IMAGES_PER_PATIENT = (0.70, 0.22, 0.08)  # shares of patients with one, two and three images
+ANATOMY, VESSELS, DISEASE, VISIT = range(4)  # random streams of one seed
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A drawn radiograph and what is known about it."""
+
+    image: np.ndarray  # uint8 (size, size)
+    lung_mask: np.ndarray  # bool (size, size), without the heart
+    lesion_mask: np.ndarray  # bool (size, size), empty for normal
+    label: int  # id into CLASS_NAMES
+    source: str  # the simulated hospital: a key of SOURCES
+    marker_mask: np.ndarray  # bool (size, size): where the source's burnt-in marker lies
+
+
+def make_phantom(
+    label: int, seed: int, source: str = "A", size: int = 256, visit: int = 0
+) -> Phantom:
+    """Draw a frontal chest radiograph.
+
+    Args:
+        label: 0 normal, 1 pneumonia, 2 COVID-19.
+        seed: the patient: anatomy, and where a lesion would lie. Not negative.
+        source: the simulated hospital, a key of `SOURCES`.
+        size: side of the image in pixels, 64 to 2048.
+        visit: the radiograph of that patient: posture, breath, exposure, noise. Not negative.
+
+    Returns:
+        The image with its masks. Equal arguments give equal bytes; another label changes the
+        lesion alone.
+
+    Raises:
+        ValueError: an argument is outside its range.
+    """
+    _check(label, source, size)
+    label, size = int(label), int(size)
+    anatomy, vessels, disease = (np.random.default_rng([seed, k]) for k in range(VISIT))
+    now = np.random.default_rng([seed, VISIT, visit])
+    patient, frame = Patient.draw(anatomy), Frame.draw(now, size)
+    chest = draw_chest(patient, frame, now.uniform(-0.07, 0.05), vessels)
+    lesion = draw_lesion(label, patient, chest, frame, disease)
+    lungs = chest.right_lung | chest.left_lung
+    attenuation = chest.attenuation + 0.03 * smooth_noise(now, 48, size) * lungs
+    dark = float(
+        np.median(attenuation[::4, ::4][lungs[::4, ::4]])
+    )  # of the clear lungs, whatever the label
+    bright = float(np.percentile(attenuation[::4, ::4], 97))
+    hospital = SOURCES[source]
+    rays = expose(attenuation + now.uniform(0.75, 1.2) * lesion.attenuation, hospital, frame, now)
+    grey = add_border(develop(rays, dark, bright, hospital, now), hospital.border, now)
+    grey, marker = add_marker(grey, hospital, now)
+    image = np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8)
+    return Phantom(image, lungs, lesion.mask, label, source, marker)
+
+
+def pick_source(label: int, confounding: float, rng: np.random.Generator) -> str:
+    """Return a source that goes with the class as far as `confounding` says.
+
+    Args:
+        label: 0 normal, 1 pneumonia, 2 COVID-19.
+        confounding: 0 draws among all sources alike, 1 gives every class a source of its own, and
+            a value between is the probability of the latter.
+        rng: of the draw.
+
+    Returns:
+        A key of `SOURCES`.
+
+    Raises:
+        ValueError: `confounding` lies outside 0 to 1.
+    """
+    _check_confounding(confounding)
+    names = list(SOURCES)
+    drawn = names[rng.integers(len(names))]
+    return names[label] if rng.random() < confounding else drawn
+
+
+def _check_confounding(confounding: float) -> None:
+    if not 0 <= confounding <= 1:
+        raise ValueError(f"confounding {confounding!r}: give a number from 0 to 1")
+
+
+def _check(label: int, source: str, size: int) -> None:
+    if label not in range(len(CLASS_NAMES)):
+        raise ValueError(f"label {label!r}: give an id from 0 to {len(CLASS_NAMES) - 1}")
+    if source not in SOURCES:
+        raise ValueError(f"source {source!r}: choose one of {', '.join(SOURCES)}")
+    if size not in range(SMALLEST, LARGEST + 1):
+        raise ValueError(f"size {size!r}: give whole pixels from {SMALLEST} to {LARGEST}")
+
+
+def _write_image(folder: Path, name: str, image: np.ndarray) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), image):
+        raise OSError(f"{path}: could not be written; is the disk full?")
+
+
+def _write_patient(folder: Path, label: int, patient: int, images: int, settings: dict) -> list:
+    """Draw and write a patient's radiographs; return their rows of the table."""
+    seed = int(np.random.SeedSequence([settings["seed"], patient]).generate_state(1)[0])
+    rng = np.random.default_rng(seed)
+    source, rows = pick_source(label, settings["confounding"], rng), []
+    for visit in range(images):
+        phantom = make_phantom(label, seed, source, settings["size"], visit)
+        name, kind = f"phantom-{patient:05d}-{visit}.png", CLASS_NAMES[label]
+        _write_image(folder / "images" / kind, name, phantom.image)
+        for part in ("lung", "lesion", "marker"):
+            mask = getattr(phantom, f"{part}_mask")
+            _write_image(folder / MASK_FOLDERS[part], name, 255 * mask.astype(np.uint8))
+        row = dict(filename=f"{kind}/{name}", label=kind, patient_id=f"phantom-{patient:05d}")
+        row |= dict(source=source, view=SOURCES[source].view, mask=name, lesion=name, marker=name)
+        rows.append(row | dict(zip(("height", "width"), phantom.image.shape, strict=True)))
+    return rows
+
+
+def _write_all(folder: Path, settings: dict) -> None:
+    rng, rows, patient = np.random.default_rng(settings["seed"]), [], 0
+    for label, count in enumerate(settings["counts"]):
+        left = count
+        while left:
+            images = min(left, 1 + int(rng.choice(3, p=IMAGES_PER_PATIENT)))
+            rows += _write_patient(folder, label, patient, images, settings)
+            left, patient = left - images, patient + 1
+    pd.DataFrame(rows).to_csv(folder / "metadata.csv", index=False)
+    (folder / "phantoms.json").write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _is_whole(folder: Path, settings: dict) -> bool:
+    """Return whether a folder already holds just these phantoms; False if there is nothing."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    told = folder / "phantoms.json"
+    found = json.loads(told.read_text()) if told.is_file() else "no phantoms.json"
+    if found != settings:
+        raise FileExistsError(
+            f"{folder} holds other data ({found}) than {settings}: name another folder or remove it"
+        )
+    return True
+
+
+def write_phantoms(
+    folder: Path, counts: tuple[int, int, int], seed: int, confounding: float, size: int = 256
+) -> Path:
+    """Write a data set of phantoms, whole or not at all; one that is there is used again.
+
+    Beside `metadata.csv` (filename, label, patient_id, source, view, mask, lesion, marker, height,
+    width) lie `images/<label>/`, `masks/`, `lesions/` and `markers/`, PNG files of one name. About
+    a third of the patients have two or three radiographs, all from one source.
+
+    Args:
+        folder: where to; its parents are made.
+        counts: images per class, in the order of `CLASS_NAMES`.
+        seed: of the whole set. Not negative.
+        confounding: how far the source goes with the class, 0 to 1; see `pick_source`.
+        size: side of the images in pixels.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: an argument is outside its range.
+        FileExistsError: the folder holds something else.
+    """
+    _check_confounding(confounding)
+    _check(0, next(iter(SOURCES)), size)
+    if len(counts) != len(CLASS_NAMES) or min(counts) < 0 or sum(counts) == 0:
+        raise ValueError(f"counts {counts!r}: give three numbers of images, not all of them 0")
+    settings = dict(drawing=DRAWING, counts=[int(count) for count in counts], seed=int(seed))
+    settings |= dict(confounding=float(confounding), size=int(size))
+    folder = Path(folder)
+    if _is_whole(folder, settings):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        whole = Path(scratch) / folder.name
+        _write_all(whole, settings)
+        try:
+            whole.rename(folder)
+        except OSError:  # another process was faster
+            if not _is_whole(folder, settings):
+                raise
+    return folder

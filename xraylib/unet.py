@@ -1,0 +1,193 @@
+"""The U-Net of the report's Figure 3, its loss, and the two measures of overlap."""
+
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Everything that decides what a U-Net learns.
+
+    Attributes:
+        dataset: where the pairs of image and mask come from; a word for the run's `config.json`.
+        size: side of the network's input in pixels, divisible by 2 ** levels.
+        filters: of the first level; they double with every level.
+        levels: 2 x 2 poolings.
+        batch_size: pairs in a batch.
+        epochs: at most so many.
+        steps: batches in an epoch. Pairs are drawn with replacement and transformed anew.
+        learning_rate: of Adam at its highest; it warms up, then falls as a cosine to 1 %.
+        patience: epochs without a better validation Dice before training stops.
+        test_share, val_share: shares of the patients, 0 to 1.
+        seed: of the split, the first weights, the batches and the transforms.
+    """
+
+    dataset: str = "darkcovidnet"
+    size: int = 192
+    filters: int = 16
+    levels: int = 4
+    batch_size: int = 8
+    epochs: int = 16
+    steps: int = 50
+    learning_rate: float = 0.001
+    patience: int = 6
+    test_share: float = 0.2
+    val_share: float = 0.1
+    seed: int = 19910806
+
+    def but(self, **changes) -> "UNetConfig":
+        """Return a copy with some settings changed."""
+        return replace(self, **changes)
+
+
+def _two_convolutions(x, filters: int, name: str):
+    for number in (1, 2):
+        x = layers.Conv2D(
+            filters, 3, padding="same", kernel_initializer="he_normal", name=f"{name}_conv{number}"
+        )(x)
+        x = layers.ReLU(name=f"{name}_relu{number}")(x)
+    return x
+
+
+def build_unet(size: int = 192, filters: int = 16, levels: int = 4) -> keras.Model:
+    """Build the U-Net that finds the lungs.
+
+    Args:
+        size: side of the input in pixels, divisible by 2 ** levels.
+        filters: of the first level; they double with every level.
+        levels: number of 2 x 2 max poolings, and of up-convolutions.
+
+    Returns:
+        A model from grey values (B, size, size, 1), 0 to 255, to logits (B, size, size, 1),
+        float32, above 0 where a lung is more likely than not. Padding keeps the two sizes equal.
+
+    Raises:
+        ValueError: size is not divisible by 2 ** levels.
+
+    Figure 3 and section 3.2.3 of the report; Ronneberger et al. 2015, without their cropping.
+    """
+    if size % 2**levels:
+        raise ValueError(f"size {size} is not divisible by {2**levels}: {levels} poolings halve it")
+    inputs = layers.Input((size, size, 1), name="image")
+    x = layers.Rescaling(1 / 127.5, -1, name="scaling")(inputs)
+    skips = []
+    for level in range(levels):
+        x = _two_convolutions(x, filters << level, f"down{level + 1}")
+        skips.append(x)
+        x = layers.MaxPooling2D(2, name=f"down{level + 1}_pool")(x)
+    x = _two_convolutions(x, filters << levels, "bottom")
+    for level in reversed(range(levels)):
+        name = f"up{level + 1}"
+        x = layers.Conv2DTranspose(filters << level, 2, strides=2, name=f"{name}_upconv")(x)
+        x = layers.Concatenate(name=f"{name}_concat")([skips[level], x])
+        x = _two_convolutions(x, filters << level, name)
+    logits = layers.Conv2D(1, 1, dtype="float32", name="logits")(x)
+    return keras.Model(inputs, logits, name="unet")
+
+
+def _overlap(mask_a: np.ndarray, mask_b: np.ndarray) -> tuple[int, int]:
+    """Return the pixels in both masks, and the sum of the pixels of each."""
+    mask_a, mask_b = np.asarray(mask_a, bool), np.asarray(mask_b, bool)
+    if mask_a.shape != mask_b.shape:
+        raise ValueError(f"masks of shapes {mask_a.shape} and {mask_b.shape} cannot be compared")
+    return int((mask_a & mask_b).sum()), int(mask_a.sum()) + int(mask_b.sum())
+
+
+def dice(mask_a: np.ndarray, mask_b: np.ndarray) -> float:
+    """Return the Dice coefficient: twice the overlap over the sum of the areas.
+
+    Args:
+        mask_a, mask_b: bool (H, W).
+
+    Returns:
+        0 (apart) to 1 (equal); two empty masks score 1.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Section 3.2.3 of the report.
+
+    >>> dice([[True, True]], [[True, False]])
+    0.6666666666666666
+    """
+    both, total = _overlap(mask_a, mask_b)
+    return 2 * both / total if total else 1.0
+
+
+def iou(mask_a: np.ndarray, mask_b: np.ndarray) -> float:
+    """Return the intersection over the union.
+
+    Args:
+        mask_a, mask_b: bool (H, W).
+
+    Returns:
+        0 (apart) to 1 (equal); two empty masks score 1.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Section 3.2.3 of the report.
+
+    >>> iou([[True, True]], [[True, False]])
+    0.5
+    """
+    both, total = _overlap(mask_a, mask_b)
+    return both / (total - both) if total else 1.0
+
+
+def bce_dice_loss(masks, logits):
+    """Return binary cross-entropy plus one minus the soft Dice, for each image.
+
+    Args:
+        masks: (B, H, W, 1), 0 or 1.
+        logits: (B, H, W, 1).
+
+    Returns:
+        (B,), 0 for certain and right, without an upper bound.
+
+    Section 3.2.3 of the report; Milletari et al. 2016 for the soft Dice.
+    """
+    masks, axes = ops.cast(masks, "float32"), (1, 2, 3)
+    probs = ops.sigmoid(logits)
+    total = ops.sum(masks, axes) + ops.sum(probs, axes)
+    soft_dice = (2 * ops.sum(masks * probs, axes) + 1) / (total + 1)
+    cross_entropy = keras.losses.binary_crossentropy(masks, logits, from_logits=True)
+    return ops.mean(cross_entropy, (1, 2)) + 1 - soft_dice
+
+
+def _areas(masks, logits):
+    """Return overlap and summed area of each pair of masks, float32 (B,) each."""
+    masks, found = ops.cast(masks, "float32"), ops.cast(logits > 0, "float32")
+    axes = (1, 2, 3)
+    return ops.sum(masks * found, axes), ops.sum(masks, axes) + ops.sum(found, axes)
+
+
+def dice_metric(masks, logits):
+    """Return the Dice coefficient of each image, as `dice`, for `compile(metrics=...)`.
+
+    Args:
+        masks: (B, H, W, 1), 0 or 1.
+        logits: (B, H, W, 1), a lung where above 0.
+
+    Returns:
+        float32 (B,), 0 to 1.
+    """
+    both, total = _areas(masks, logits)
+    return ops.where(total > 0, 2 * both / ops.maximum(total, 1), 1.0)
+
+
+def iou_metric(masks, logits):
+    """Return the intersection over union of each image, as `iou`, for `compile(metrics=...)`.
+
+    Args:
+        masks: (B, H, W, 1), 0 or 1.
+        logits: (B, H, W, 1), a lung where above 0.
+
+    Returns:
+        float32 (B,), 0 to 1.
+    """
+    both, total = _areas(masks, logits)
+    return ops.where(total > 0, both / ops.maximum(total - both, 1), 1.0)
