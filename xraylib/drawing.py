@@ -59,12 +59,11 @@ class Frame:
     def blur(self, image: np.ndarray, sigma: float) -> np.ndarray:
         """Return an image as float32 blurred by sigma sides of the image; uint8 becomes 0..1."""
         small = max(1, int(sigma * self.size / 1.5))  # a wide blur needs no fine grid
+        out = image.astype(np.float32) / (255 if image.dtype == np.uint8 else 1)
         if small > 1:
             coarse = max(8, self.size // small)
-            image = cv2.resize(image, (coarse, coarse), interpolation=cv2.INTER_AREA)
-        width = sigma * len(image)
-        out = cv2.GaussianBlur(image, (0, 0), width, borderType=cv2.BORDER_REPLICATE)
-        out = out.astype(np.float32) / (255 if out.dtype == np.uint8 else 1)
+            out = cv2.resize(out, (coarse, coarse), interpolation=cv2.INTER_AREA)
+        out = cv2.GaussianBlur(out, (0, 0), sigma * len(out), borderType=cv2.BORDER_REPLICATE)
         return cv2.resize(out, (self.size, self.size)) if small > 1 else out
 
 

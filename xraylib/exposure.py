@@ -27,7 +27,7 @@ class Source:
 SOURCES = {
     "A": Source("PA", 3.0, 0.36, 0.20, 0.008, "L", (0.90, 0.12), 1.0, False, ""),
     "B": Source("AP", 2.3, 0.16, 0.32, 0.014, "R PORT", (0.05, 0.11), 0.55, False, "shutters"),
-    "C": Source("PA", 3.8, 0.48, 0.15, 0.010, "R", (0.06, 0.93), 0.75, True, "corners"),
+    "C": Source("PA", 3.8, 0.48, 0.15, 0.010, "R", (0.04, 0.97), 0.7, True, "corners"),
 }
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import platform
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -102,13 +103,23 @@ def view_rng(seed: int, index: int) -> np.random.Generator:
 
 @cache
 def fastest_precision() -> str:
-    """Measure one convolution of VGG16 in float32 and bfloat16 on this machine.
+    """Measure one convolution of VGG16 in float32 and bfloat16, once on each machine.
+
+    The choice is kept in `XRAYLIB_HOME`, so that a busy moment later does not change it and
+    with it every number that follows.
 
     Returns:
         `bfloat16` where it is at least 1.3 times as fast, else `float32`.
     """
+    kept = home("features") / f"precision-{platform.node()}.txt"
+    if kept.exists():
+        return kept.read_text().strip()
     seconds = {dtype: _time_convolution(dtype) for dtype in (tf.float32, tf.bfloat16)}
-    return "bfloat16" if seconds[tf.float32] > 1.3 * seconds[tf.bfloat16] else "float32"
+    choice = "bfloat16" if seconds[tf.float32] > 1.3 * seconds[tf.bfloat16] else "float32"
+    part = kept.with_suffix(f".{os.getpid()}")
+    part.write_text(choice)
+    part.replace(kept)
+    return choice
 
 
 class dtype_policy:

@@ -12,14 +12,15 @@ import numpy as np
 from .anatomy import Chest, Patient, branches
 from .drawing import Frame, curve
 
-# Lobes as seen from the front: side (-1 is the patient's right), then the reach from the midline
-# in chest half-widths and below the apex in lung heights, of the lobe and of a lesion's centre.
+# Lobes as seen from the front: side (-1 is the patient's right), the lobe's reach below the apex in
+# lung heights, then where a lesion's centre may lie: from the midline in chest half-widths, and
+# below the apex.
 LOBES = (
-    (-1, (0.0, 1.2), (-0.2, 0.43), (0.35, 0.70), (0.15, 0.36)),  # right upper
-    (-1, (0.0, 0.8), (0.45, 1.1), (0.40, 0.60), (0.55, 0.80)),  # right middle
-    (-1, (0.2, 1.2), (0.52, 1.4), (0.50, 0.80), (0.70, 0.92)),  # right lower
-    (+1, (0.0, 1.2), (-0.2, 0.55), (0.40, 0.70), (0.15, 0.42)),  # left upper
-    (+1, (0.2, 1.2), (0.50, 1.4), (0.62, 0.85), (0.60, 0.88)),  # left lower
+    (-1, (-0.2, 0.43), (0.35, 0.70), (0.15, 0.36)),  # right upper
+    (-1, (0.45, 1.4), (0.40, 0.60), (0.55, 0.80)),  # right middle
+    (-1, (0.52, 1.4), (0.50, 0.80), (0.70, 0.92)),  # right lower
+    (+1, (-0.2, 0.55), (0.40, 0.70), (0.15, 0.42)),  # left upper
+    (+1, (0.50, 1.4), (0.62, 0.85), (0.60, 0.88)),  # left lower
 )
 VISIBLE = 0.3  # a lesion's mask is where it reaches this share of its own greatest strength
 
@@ -47,8 +48,8 @@ def _blob(centre: np.ndarray, radii: tuple, rng: np.random.Generator) -> np.ndar
 
 def _consolidation(patient: Patient, frame: Frame, rng: np.random.Generator) -> np.ndarray:
     """Return the share of air lost to one dense opacity within one lobe, float32 in 0..1."""
-    side, across, down, centre_across, centre_down = LOBES[rng.integers(len(LOBES))]
-    low, high = (patient.at(x, y) for x, y in zip(across, down, strict=True))
+    side, down, centre_across, centre_down = LOBES[rng.integers(len(LOBES))]
+    low, high = (patient.at(x, y) for x, y in zip((0.0, 1.2), down, strict=True))
     tilt = [0, rng.uniform(-0.01, 0.02)]  # a fissure is rarely level
     lobe = np.array([low, (high[0], low[1]), high, (low[0], high[1])]) + [tilt, (0, 0)] * 2
     centre = patient.at(rng.uniform(*centre_across), rng.uniform(*centre_down))

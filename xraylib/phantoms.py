@@ -23,7 +23,7 @@ DRAWING = 1  # raise it whenever the same seed gives other pixels, so that old f
 SMALLEST, LARGEST = 64, 2048  # sides in pixels
 MASK_FOLDERS = {"lung": "masks", "lesion": "lesions", "marker": "markers"}
 IMAGES_PER_PATIENT = (0.70, 0.22, 0.08)  # shares of patients with one, two and three images
-ANATOMY, VESSELS, DISEASE, VISIT = range(4)  # random streams of one seed
+ANATOMY, VESSELS, DISEASE, VISIT, HOSPITAL = range(5)  # random streams of one seed
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,9 @@ def make_phantom(
     lesion = draw_lesion(label, patient, chest, frame, disease)
     lungs = chest.right_lung | chest.left_lung
     attenuation = chest.attenuation + 0.03 * smooth_noise(now, 48, size) * lungs
-    dark = float(
-        np.median(attenuation[::4, ::4][lungs[::4, ::4]])
-    )  # of the clear lungs, whatever the label
-    bright = float(np.percentile(attenuation[::4, ::4], 97))
+    sample = attenuation[::4, ::4]  # without the lesion: the exposure must not tell the label
+    dark = float(np.median(sample[lungs[::4, ::4]]))
+    bright = float(np.percentile(sample, 97))
     hospital = SOURCES[source]
     rays = expose(attenuation + now.uniform(0.75, 1.2) * lesion.attenuation, hospital, frame, now)
     grey = add_border(develop(rays, dark, bright, hospital, now), hospital.border, now)
@@ -123,7 +122,7 @@ def _write_image(folder: Path, name: str, image: np.ndarray) -> None:
 def _write_patient(folder: Path, label: int, patient: int, images: int, settings: dict) -> list:
     """Draw and write a patient's radiographs; return their rows of the table."""
     seed = int(np.random.SeedSequence([settings["seed"], patient]).generate_state(1)[0])
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, HOSPITAL])  # [seed] alone is the stream [seed, 0]
     source, rows = pick_source(label, settings["confounding"], rng), []
     for visit in range(images):
         phantom = make_phantom(label, seed, source, settings["size"], visit)
