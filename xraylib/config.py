@@ -28,6 +28,8 @@ class RunConfig:
         decay: per step: the rate at step t is learning_rate / (1 + decay * t).
         augmented_views: randomly transformed views per training image kept as features.
         folds: parts of a cross-validation.
+        fold_epochs: epochs where many trainings are compared (folds, grid, factorial); by then
+            the accuracy on validation images has settled.
         seed: of the split, the batches, the transforms and the head's first weights.
     """
 
@@ -43,7 +45,12 @@ class RunConfig:
     decay: float = 0.001 / 10
     augmented_views: int = 3
     folds: int = 5
+    fold_epochs: int = 20
     seed: int = 19910806  # the seed in the report's published lists
+
+    def for_folds(self) -> "RunConfig":
+        """Return the settings of trainings that are repeated in folds."""
+        return self.but(epochs=self.fold_epochs)
 
     def but(self, **changes) -> "RunConfig":
         """Return a copy with some settings changed."""
@@ -51,7 +58,7 @@ class RunConfig:
 
 
 PROFILES = {
-    "quick": RunConfig(dataset="phantom"),
+    "quick": RunConfig(dataset="phantom", folds=3, fold_epochs=15),
     "real": RunConfig(dataset="darkcovidnet"),
     "report": RunConfig(dataset="covidx"),
 }

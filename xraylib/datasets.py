@@ -128,7 +128,11 @@ def check(manifest: pd.DataFrame, folder: Path | None = None) -> pd.DataFrame:
     faults += [f"{path}: no such file" for path in files if not Path(path).is_file()]
     if folder is not None:
         # normalised but not resolved: a data folder may itself be made of links
-        faults += [f"{p}: outside {folder}" for p in files if ".." in Path(p).parts]
+        faults += [
+            f"{path}: outside {folder}"
+            for path in files
+            if ".." in Path(path).parts or not Path(path).is_relative_to(folder)
+        ]
     if len(manifest) == 0:
         faults.append("no images")
     if faults:

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from xraylib import classifier, datasets, features, metrics, splitting, training
-from xraylib.config import CLASS_NAMES, COVID, RunConfig, home
+from xraylib import classifier, datasets, evaluation, features, splitting, training
+from xraylib.config import CLASS_NAMES, RunConfig, home
 from xraylib.preprocessing import Preprocessing, check_same
 
 
@@ -37,8 +37,13 @@ class Experiment:
         check_same(self.train, self.judge, self.mismatch)
 
 
+AS_REPORTED = "the report validated and tested on original images"
+SEGMENTED = Preprocessing(region="lungs")
+AUGMENTED = Preprocessing(region="lungs", transform="table2")
 EXPERIMENTS = {
     1: Experiment("experiment 1", Preprocessing(), Preprocessing()),
+    2: Experiment("experiment 2", SEGMENTED, Preprocessing(), mismatch=AS_REPORTED),
+    3: Experiment("experiment 3", AUGMENTED, Preprocessing(), mismatch=AS_REPORTED),
 }
 
 
@@ -76,6 +81,28 @@ class Run:
     @property
     def scaling(self) -> str:
         return json.loads((self.folder / "config.json").read_text())["config"]["scaling"]
+
+    @property
+    def trained_on(self) -> Preprocessing:
+        described = json.loads((self.folder / "preprocessing.json").read_text())
+        return Preprocessing(**described["train"])
+
+    def judge_on(self, view: Preprocessing, mismatch: str = "") -> pd.DataFrame:
+        """Return predictions for the run's test images in another view.
+
+        Args:
+            view: what the test images go through.
+            mismatch: if that is not what the training images went through, the reason.
+
+        Raises:
+            PreprocessingMismatch: the views differ and no reason is given.
+        """
+        check_same(self.trained_on, view, mismatch)
+        manifest = self.manifest
+        maps = features.extract(manifest, view, self.scaling)
+        rows = np.flatnonzero(manifest.split == "test")
+        logits = training.predict_logits(self.load_head(), maps[rows])
+        return evaluation.predictions_table(manifest.iloc[rows], logits)
 
     def load_head(self) -> keras.Model:
         """Return the trained head, taking features (B, 7, 7, 512)."""
@@ -135,61 +162,6 @@ def cross_validate(
     return pd.concat(parts, ignore_index=True)
 
 
-def judge(predictions: pd.DataFrame, seed: int = 0) -> dict:
-    """Return the figures of merit of predictions, with n and intervals.
-
-    Accuracy, recall and precision are shares, so they carry a Wilson interval; the macro F1
-    carries a bootstrap by patient.
-
-    Args:
-        predictions: of `Run.predictions` or `cross_validate`.
-        seed: of the bootstrap.
-
-    Returns:
-        n; confusion (3 x 3, rows true); and value, low and high for each figure.
-    """
-    labels = predictions.label.map(CLASS_NAMES.index).to_numpy()
-    predicted = predictions.prediction.map(CLASS_NAMES.index).to_numpy()
-    matrix = metrics.confusion_matrix(labels, predicted)
-
-    hits, found, called = matrix[COVID, COVID], matrix[COVID].sum(), matrix[:, COVID].sum()
-    groups = predictions.patient_id.to_numpy()
-    figures = {
-        "accuracy": (
-            metrics.accuracy(matrix),
-            metrics.wilson_interval(int(np.trace(matrix)), int(matrix.sum())),
-        ),
-        "COVID-19 recall": (
-            metrics.recall(matrix)[COVID],
-            metrics.wilson_interval(int(hits), int(found)),
-        ),
-        "COVID-19 precision": (
-            metrics.precision(matrix)[COVID],
-            metrics.wilson_interval(int(hits), int(called)),
-        ),
-        "macro F1": (
-            _macro_f1(matrix),
-            metrics.bootstrap_interval(_macro_f1, labels, predicted, groups, seed=seed),
-        ),
-    }
-    table = {name: {"value": v, "low": lo, "high": hi} for name, (v, (lo, hi)) in figures.items()}
-    return {"n": int(matrix.sum()), "confusion": matrix.tolist(), **table}
-
-
-def figures_row(predictions: pd.DataFrame, seed: int = 0) -> dict:
-    """Return `judge`'s figures as one flat row: n, and each figure with its low and high end."""
-    figures = judge(predictions, seed)
-    row = {"n": figures.pop("n")}
-    figures.pop("confusion")
-    for name, figure in figures.items():
-        row |= {name: figure["value"], f"{name} low": figure["low"], f"{name} high": figure["high"]}
-    return row
-
-
-def _macro_f1(matrix) -> float:
-    return metrics.macro_average(metrics.f_beta(matrix, 1), matrix)
-
-
 def _run_name(experiment, manifest, config, run_seed) -> str:
     content = {
         "experiment": asdict(experiment),
@@ -228,7 +200,7 @@ def _compute(experiment, manifest, config, run_seed, folder: Path) -> None:
         run_seed,
     )
     logits = training.predict_logits(head, judged[side["test"]])
-    predictions = predictions_table(manifest.iloc[side["test"]], logits)
+    predictions = evaluation.predictions_table(manifest.iloc[side["test"]], logits)
     history.to_csv(part / "history.csv", index=False)
     predictions.to_csv(part / "predictions.csv", index=False)
     manifest.to_csv(part / "manifest.csv", index=False)
@@ -238,7 +210,7 @@ def _compute(experiment, manifest, config, run_seed, folder: Path) -> None:
         part / "preprocessing.json",
         {"train": asdict(experiment.train), "judge": asdict(experiment.judge)},
     )
-    _write_json(part / "metrics.json", judge(predictions, config.seed))
+    _write_json(part / "metrics.json", evaluation.judge(predictions, config.seed))
     head.save_weights(part / "head.weights.h5")
     shutil.rmtree(part / "checkpoints", ignore_errors=True)
     part.replace(folder)
@@ -251,22 +223,6 @@ def _training_views(experiment, manifest, config, rows) -> list[np.ndarray]:
         features.extract(manifest, experiment.train, config.scaling, config.seed + k)[rows]
         for k in range(n_views)
     ]
-
-
-def predictions_table(manifest: pd.DataFrame, logits: np.ndarray) -> pd.DataFrame:
-    """Put predictions beside the rows of a manifest.
-
-    Args:
-        manifest: N rows.
-        logits: float (N, 3).
-
-    Returns:
-        path, patient_id, source, label, prediction, and a probability for each class.
-    """
-    table = manifest[["path", "patient_id", "source", "label"]].reset_index(drop=True)
-    table["prediction"] = np.array(CLASS_NAMES)[logits.argmax(axis=1)]
-    table[list(CLASS_NAMES)] = classifier.softmax(logits)
-    return table
 
 
 def _write_json(path: Path, content: dict) -> None:

@@ -164,8 +164,9 @@ def _append_rows(target: Path, base, views, n: int, name: str) -> None:
             np.lib.format.write_array_header_1_0(file, header)
             file.flush()
         start = _header_bytes(part)
-        done = (file.tell() - start) // ROW_BYTES
-        file.truncate(start + done * ROW_BYTES)  # a row may have been cut by a kill
+        # whole batches only: a kill may have cut one, and a row's last bit depends on its batch
+        done = (file.tell() - start) // ROW_BYTES // BATCH * BATCH
+        file.truncate(start + done * ROW_BYTES)
         predict = tf.function(lambda x: tf.cast(base(x, training=False), tf.float16))
         with tqdm(total=n, initial=done, desc=f"features, {name}", unit=" images") as bar:
             for batch in _read_ahead(views, range(done, n), BATCH):

@@ -46,7 +46,9 @@ def read_grey(path) -> np.ndarray:
             return _to_grey(file)
     except UnidentifiedImageError:
         raise ImageError(path, "not a PNG or JPEG image") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:  # Pillow's own bound, before the size can be read
+        raise ImageError(path, f"too many pixels; at most {MAX_PIXELS:,}") from None
+    except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, ImageError):
             raise
         raise ImageError(path, f"damaged image ({error})") from error

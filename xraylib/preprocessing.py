@@ -63,8 +63,11 @@ class Preprocessing:
             uint8 (size, size).
 
         Raises:
-            ValueError: the mask is missing, empty where a box is needed, or of another shape.
+            ValueError: the mask is missing, empty where a box is needed, or of another shape, or
+                a random view is asked for without `rng`.
         """
+        if self.transform != "none" and rng is None:
+            raise ValueError("a random view needs rng, the source of chance")
         if self.needs_mask:
             _check_mask(image, mask)
         view = _keep(self.region, images.equalise(image, self.equalise), mask)

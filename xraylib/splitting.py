@@ -97,7 +97,8 @@ def folds(manifest: pd.DataFrame, config: RunConfig) -> list[pd.DataFrame]:
     kind = StratifiedGroupKFold if config.split_by == "patient" else StratifiedKFold
     cutter = kind(config.folds, shuffle=True, random_state=config.seed % 2**32)
     copies = []
-    for _, test in cutter.split(manifest, manifest.label, manifest.patient_id):
+    groups = manifest.patient_id if config.split_by == "patient" else None
+    for _, test in cutter.split(manifest, manifest.label, groups):
         side = np.full(len(manifest), "train", dtype=object)
         side[test] = "test"
         copies.append(manifest.assign(split=side))
@@ -112,8 +113,10 @@ def shared_patients(manifest: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         a row a patient: patient_id, and the number of images in each set; empty when none.
+        Images without a patient_id are left out: nobody knows whose they are.
     """
-    counts = pd.crosstab(manifest.patient_id, manifest.split)
+    known = manifest[manifest.patient_id != ""]
+    counts = pd.crosstab(known.patient_id, known.split)
     counts = counts.reindex(columns=[s for s in SPLITS if s in counts], fill_value=0)
     shared = counts[(counts > 0).sum(axis=1) > 1]
     return shared.rename_axis(columns=None).reset_index()

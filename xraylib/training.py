@@ -60,6 +60,7 @@ def fit_head(
         initial_epoch=checkpoint.restore(),
         validation_data=None if validation is None else _validation(*validation),
         callbacks=[checkpoint],
+        shuffle=False,  # else Keras deals the batches out by a chance that no resume knows
         verbose=0,
     )
     return head, pd.DataFrame(checkpoint.history)
@@ -99,7 +100,7 @@ class Checkpoint(keras.callbacks.Callback):
         )
         self.manager = tf.train.CheckpointManager(state, self.folder, max_to_keep=1)
         if self.manager.restore_or_initialize():
-            history = pd.read_csv(self.folder / "history.csv")
+            history = pd.read_csv(self.folder / "history.csv", float_precision="round_trip")
             self.history = history[: int(self.epoch)].to_dict("records")
         return int(self.epoch)
 

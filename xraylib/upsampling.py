@@ -43,7 +43,9 @@ class UpsampledBatches(keras.utils.PyDataset):
         self.others = np.flatnonzero(self.labels != COVID)
         if rate == 0:
             self.others = np.arange(len(self.labels))
-        elif round(rate * batch_size) and not len(self.covid):
+        elif round(rate * batch_size) == 0:
+            raise ValueError(f"rate {rate} of {batch_size} images is not one COVID-19 image")
+        elif not len(self.covid):
             raise ValueError("no COVID-19 image to up-sample: choose rate 0, or another split")
         self.others_per_batch = batch_size - round(rate * batch_size)
         if self.others_per_batch == 0 or not len(self.others):
@@ -81,7 +83,6 @@ class UpsampledBatches(keras.utils.PyDataset):
             self.batches.append((rows, rng.integers(len(self.views), size=len(rows))))
 
     def _covid_beside(self, n_others: int) -> int:
-        full = self.batch_size - self.others_per_batch
-        return full if n_others == self.others_per_batch else round(
-            n_others * self.rate / (1 - self.rate)
-        )
+        if n_others == self.others_per_batch:
+            return self.batch_size - n_others
+        return round(n_others * self.rate / (1 - self.rate))

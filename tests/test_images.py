@@ -1,0 +1,242 @@
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from xraylib import images
+from xraylib.images import ImageError
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
+SMOOTH = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (48, 1))
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_image(name, image, **options):
+        image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        image.save(tmp_path / name, **options)
+        return tmp_path / name
+
+    return write_image
+
+
+def luminance(rgb) -> np.ndarray:
+    return rgb @ np.array([0.299, 0.587, 0.114])
+
+
+def is_grey_image(image, shape) -> bool:
+    return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape == shape
+
+
+def test_grey_png_keeps_every_value(write):
+    np.testing.assert_array_equal(images.read_grey(write("grey.png", GREY)), GREY)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg"])
+def test_grey_jpeg_up_to_its_loss(write, suffix):
+    image = images.read_grey(write(f"grey.{suffix}", SMOOTH, quality=95))
+    assert is_grey_image(image, SMOOTH.shape)
+    assert np.abs(image.astype(int) - SMOOTH).max() <= 4
+
+
+def test_16_bit_grey_png_is_scaled_from_its_full_range(tmp_path):
+    wide = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    cv2.imwrite(str(tmp_path / "wide.png"), wide)
+    image = images.read_grey(tmp_path / "wide.png")
+    assert image.dtype == np.uint8 and (image[0, 0], image[-1, -1]) == (0, 255)
+    np.testing.assert_array_equal(image, wide // 257)
+
+
+def test_16_bit_colour_png(tmp_path):
+    rgb = RNG.integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / "wide.png"), rgb[..., ::-1])
+    image = images.read_grey(tmp_path / "wide.png")
+    assert np.abs(image - luminance(rgb) / 257).max() < 2
+
+
+def test_rgb_png_is_weighted_into_luminance(write):
+    rgb = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    image = images.read_grey(write("colour.png", rgb))
+    assert is_grey_image(image, (20, 30))
+    assert np.abs(image - luminance(rgb)).max() <= 1
+
+
+def test_a_grey_radiograph_saved_as_colour_stays_the_same(write):
+    np.testing.assert_array_equal(images.read_grey(write("c.png", np.dstack([GREY] * 3))), GREY)
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_transparent_pixels_become_black(write, colour):
+    alpha = np.full(GREY.shape, 255, np.uint8)
+    alpha[:, :10] = 0
+    bands = [GREY] * 3 if colour else [GREY]
+    image = images.read_grey(write("alpha.png", np.dstack([*bands, alpha])))
+    np.testing.assert_array_equal(image[:, 10:], GREY[:, 10:])
+    assert not image[:, :10].any()
+
+
+def test_palette_png_gives_the_colours_and_not_their_numbers(write):
+    picture = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), mode="P")
+    picture.putpalette([0, 0, 0, 200, 200, 200, 90, 90, 90])
+    image = images.read_grey(write("palette.png", picture))
+    np.testing.assert_array_equal(image, [[0, 200], [90, 200]])
+
+
+def test_palette_with_transparency(write):
+    picture = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), mode="P")
+    picture.putpalette([50, 50, 50, 200, 200, 200, 90, 90, 90])
+    image = images.read_grey(write("palette.png", picture, transparency=1))
+    np.testing.assert_array_equal(image, [[50, 0], [90, 0]])
+
+
+def test_1_bit_png(write):
+    bits = GREY > 127
+    image = images.read_grey(write("bits.png", Image.fromarray(bits)))
+    np.testing.assert_array_equal(image, np.where(bits, 255, 0))
+
+
+def test_cmyk_jpeg(write):
+    cmyk = Image.fromarray(np.dstack([SMOOTH] * 3)).convert("CMYK")
+    image = images.read_grey(write("print.jpg", cmyk, quality=95))
+    assert is_grey_image(image, SMOOTH.shape)
+    assert np.abs(image.astype(int) - SMOOTH).max() <= 6
+
+
+def test_an_animation_gives_its_first_frame(write):
+    frames = [Image.fromarray(np.full((8, 8), value, np.uint8)) for value in (10, 200)]
+    path = write("moving.png", frames[0], save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(images.read_grey(path), np.full((8, 8), 10))
+
+
+@pytest.mark.parametrize("name", ["cut.png", "cut.jpg"])
+def test_truncated_files_are_named(write, name):
+    path = write(name, GREY)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ImageError, match=rf"{name}: damaged image \(.+\)"):
+        images.read_grey(path)
+
+
+def test_what_is_no_image_is_named(tmp_path):
+    text, empty, gif = tmp_path / "text.png", tmp_path / "empty.png", tmp_path / "moving.gif"
+    text.write_text("not a radiograph")
+    empty.touch()
+    Image.fromarray(GREY).save(gif)
+    (tmp_path / "dangling.png").symlink_to(tmp_path / "gone.png")
+    reasons = {
+        "text.png": "not a PNG or JPEG image",
+        "empty.png": "the file is empty",
+        "moving.gif": "not a PNG or JPEG image",
+        "missing.png": "no such file",
+        "dangling.png": "no such file",
+        ".": "is a directory",
+    }
+    for name, reason in reasons.items():
+        with pytest.raises(ImageError) as caught:
+            images.read_grey(tmp_path / name)
+        assert str(caught.value) == f"{tmp_path / name}: {reason}"
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [10_001, 20_000])  # the second is more than Pillow itself takes
+def test_too_many_pixels_are_refused_from_the_header(tmp_path, side):
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    path = tmp_path / "huge.png"
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    data = b"IDAT" + zlib.compress(b"\0" * 100)
+    chunk += struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    with pytest.raises(ImageError, match="huge.png: .*pixels.*100,000,000"):
+        images.read_grey(path)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["PNG", "JPEG"]), st.data())
+def test_any_damage_gives_an_image_or_an_error_with_the_name(tmp_path_factory, kind, data):
+    path = tmp_path_factory.getbasetemp() / "damaged.img"
+    Image.fromarray(GREY).save(path, kind)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(1, len(content)))])
+    try:
+        image = images.read_grey(path)
+    except ImageError as error:
+        assert "damaged.img: " in str(error)
+    else:
+        assert image.dtype == np.uint8 and image.ndim == 2
+
+
+def test_mask_is_what_is_brighter_than_half(write):
+    path = write("mask.png", np.array([[0, 127, 128, 255]], np.uint8))
+    mask = images.read_mask(path, (1, 4))
+    assert mask.dtype == bool and mask.tolist() == [[False, False, True, True]]
+
+
+def test_mask_of_another_size(write):
+    with pytest.raises(ImageError, match=r"mask.png: mask of \(20, 30\) .* image of \(30, 20\)"):
+        images.read_mask(write("mask.png", GREY), (30, 20))
+
+
+def test_shrinking_averages_over_areas():
+    blocks = RNG.integers(0, 256, (8, 4, 8, 4), dtype=np.uint8)
+    shrunk = images.resize(blocks.reshape(32, 32), 8)
+    assert is_grey_image(shrunk, (8, 8))
+    assert np.abs(shrunk - blocks.mean(axis=(1, 3))).max() <= 0.5 + 1e-6
+
+
+def test_enlarging_stays_within_the_values():
+    small = np.array([[10, 200], [10, 200]], np.uint8)
+    large = images.resize(small, 9)
+    assert is_grey_image(large, (9, 9)) and (large.min(), large.max()) == (10, 200)
+    assert (np.diff(large.astype(int), axis=1) >= 0).all()
+
+
+def test_resizing_to_the_same_size_changes_nothing():
+    square = GREY[:20, :20]
+    np.testing.assert_array_equal(images.resize(square, 20), square)
+
+
+def test_a_resized_mask_stays_a_mask():
+    mask = np.zeros((60, 40), bool)
+    mask[15:45, 10:30] = True
+    small = images.resize(mask, 20)
+    expected = np.zeros((20, 20), bool)
+    expected[5:15, 5:15] = True
+    assert small.dtype == bool
+    np.testing.assert_array_equal(small, expected)
+
+
+def test_global_equalisation_is_opencvs_and_spreads_the_values():
+    dull = (GREY // 4 + 90).astype(np.uint8)
+    spread = images.equalise(dull)
+    np.testing.assert_array_equal(spread, cv2.equalizeHist(dull))
+    assert (spread.min(), spread.max()) == (0, 255)
+
+
+def test_local_equalisation_spreads_a_dull_corner_more_than_global_does():
+    image = np.tile(np.linspace(0, 255, 128).astype(np.uint8), (128, 1))
+    image[:32, :32] = 100 + RNG.integers(0, 8, (32, 32))
+    local, whole = images.equalise(image, "clahe"), images.equalise(image, "global")
+    assert is_grey_image(local, image.shape)
+    assert np.std(local[:32, :32]) > np.std(image[:32, :32])
+    assert not np.array_equal(local, whole)
+
+
+def test_no_equalisation():
+    np.testing.assert_array_equal(images.equalise(GREY, "none"), GREY)
+
+
+@pytest.mark.parametrize("method", ["none", "global"])
+def test_an_all_black_image_stays_black(method):
+    assert not images.equalise(np.zeros((16, 16), np.uint8), method).any()
+
+
+def test_unknown_equalisation():
+    with pytest.raises(ValueError, match="'local': choose none, global or clahe"):
+        images.equalise(GREY, "local")

@@ -1,0 +1,79 @@
+"""Predictions as a table, and the figures of merit that follow from it."""
+
+import numpy as np
+import pandas as pd
+
+from xraylib import metrics
+from xraylib.classifier import softmax
+from xraylib.config import CLASS_NAMES, COVID
+
+
+def predictions_table(manifest: pd.DataFrame, logits: np.ndarray) -> pd.DataFrame:
+    """Put predictions beside the rows of a manifest.
+
+    Args:
+        manifest: N rows.
+        logits: float (N, 3).
+
+    Returns:
+        path, patient_id, source, label, prediction, and a probability for each class.
+    """
+    table = manifest[["path", "patient_id", "source", "label"]].reset_index(drop=True)
+    table["prediction"] = np.array(CLASS_NAMES)[logits.argmax(axis=1)]
+    table[list(CLASS_NAMES)] = softmax(logits)
+    return table
+
+
+def judge(predictions: pd.DataFrame, seed: int = 0) -> dict:
+    """Return the figures of merit of predictions, with n and intervals.
+
+    Accuracy, recall and precision are shares, so they carry a Wilson interval; the macro F1
+    carries a bootstrap by patient.
+
+    Args:
+        predictions: of `Run.predictions` or `cross_validate`.
+        seed: of the bootstrap.
+
+    Returns:
+        n; confusion (3 x 3, rows true); and value, low and high for each figure.
+    """
+    labels = predictions.label.map(CLASS_NAMES.index).to_numpy()
+    predicted = predictions.prediction.map(CLASS_NAMES.index).to_numpy()
+    matrix = metrics.confusion_matrix(labels, predicted)
+
+    hits, found, called = matrix[COVID, COVID], matrix[COVID].sum(), matrix[:, COVID].sum()
+    groups = predictions.patient_id.to_numpy()
+    figures = {
+        "accuracy": (
+            metrics.accuracy(matrix),
+            metrics.wilson_interval(int(np.trace(matrix)), int(matrix.sum())),
+        ),
+        "COVID-19 recall": (
+            metrics.recall(matrix)[COVID],
+            metrics.wilson_interval(int(hits), int(found)),
+        ),
+        "COVID-19 precision": (
+            metrics.precision(matrix)[COVID],
+            metrics.wilson_interval(int(hits), int(called)),
+        ),
+        "macro F1": (
+            _macro_f1(matrix),
+            metrics.bootstrap_interval(_macro_f1, labels, predicted, groups, seed=seed),
+        ),
+    }
+    table = {name: {"value": v, "low": lo, "high": hi} for name, (v, (lo, hi)) in figures.items()}
+    return {"n": int(matrix.sum()), "confusion": matrix.tolist(), **table}
+
+
+def figures_row(predictions: pd.DataFrame, seed: int = 0) -> dict:
+    """Return `judge`'s figures as one flat row: n, and each figure with its low and high end."""
+    figures = judge(predictions, seed)
+    row = {"n": figures.pop("n")}
+    figures.pop("confusion")
+    for name, figure in figures.items():
+        row |= {name: figure["value"], f"{name} low": figure["low"], f"{name} high": figure["high"]}
+    return row
+
+
+def _macro_f1(matrix) -> float:
+    return metrics.macro_average(metrics.f_beta(matrix, 1), matrix)
