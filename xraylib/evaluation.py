@@ -42,7 +42,9 @@ def judge(predictions: pd.DataFrame, seed: int = 0) -> dict:
     matrix = metrics.confusion_matrix(labels, predicted)
 
     hits, found, called = matrix[COVID, COVID], matrix[COVID].sum(), matrix[:, COVID].sum()
-    groups = predictions.patient_id.to_numpy()
+    # an image without a patient_id counts as a patient of its own
+    known = predictions.patient_id != ""
+    groups = predictions.patient_id.where(known, predictions.path).to_numpy()
     figures = {
         "accuracy": (
             metrics.accuracy(matrix),
@@ -73,6 +75,32 @@ def figures_row(predictions: pd.DataFrame, seed: int = 0) -> dict:
     for name, figure in figures.items():
         row |= {name: figure["value"], f"{name} low": figure["low"], f"{name} high": figure["high"]}
     return row
+
+
+def per_class(confusion) -> pd.DataFrame:
+    """Return precision, recall, specificity, F1 and F2 for each class, as in Table 4.
+
+    Args:
+        confusion: counts (3, 3), rows true.
+    """
+    return pd.DataFrame(metrics.summarise(confusion, CLASS_NAMES)).set_index("class")
+
+
+def as_text(table: pd.DataFrame, names) -> pd.DataFrame:
+    """Write figures and their intervals as text, in per cent.
+
+    Args:
+        table: with the columns of `figures_row`.
+        names: of the figures to show.
+
+    Returns:
+        a table of texts such as `82.0 % [74.0, 88.0]`, and n.
+    """
+    text = pd.DataFrame({"n": table["n"].astype(int)}, index=table.index)
+    for name in names:
+        rows = table[[name, f"{name} low", f"{name} high"]].to_numpy(float) * 100
+        text[name] = [f"{value:.1f} % [{low:.1f}, {high:.1f}]" for value, low, high in rows]
+    return text
 
 
 def _macro_f1(matrix) -> float:

@@ -42,12 +42,3 @@ def load(profile: str, name: str) -> pd.DataFrame:
     if not path.exists():
         raise FileNotFoundError(f"{path}: run the book with the profile {profile} first")
     return pd.read_csv(path)
-
-
-def percent(value: float, low: float, high: float) -> str:
-    """Write a share and its interval as text.
-
-    >>> percent(0.82, 0.74, 0.88)
-    '82.0 % [74.0, 88.0]'
-    """
-    return f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
