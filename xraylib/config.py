@@ -58,7 +58,7 @@ class RunConfig:
 
 
 PROFILES = {
-    "quick": RunConfig(dataset="phantom", folds=3, fold_epochs=15),
+    "quick": RunConfig(dataset="phantom", folds=3, fold_epochs=30),
     "real": RunConfig(dataset="darkcovidnet"),
     "report": RunConfig(dataset="covidx"),
 }

@@ -76,17 +76,18 @@ def from_class_folders(folder) -> pd.DataFrame:
         folder: has a folder for each class that it holds, called as in `CLASS_NAMES`.
     """
     folder = Path(folder).absolute()
-    files = sorted(
-        file
-        for name in CLASS_NAMES
-        for file in (folder / name).glob("*")
-        if file.suffix.lower() in SUFFIXES
-    )
-    if not files:
+    found = sorted(f for f in folder.glob("*/*") if f.suffix.lower() in SUFFIXES)
+    strange = {file.parent.name for file in found} - set(CLASS_NAMES)
+    if strange:
+        raise ManifestError(
+            f"{folder}: images in {', '.join(sorted(strange))}; a folder of images is called "
+            f"{', '.join(CLASS_NAMES)}"
+        )
+    if not found:
         raise ManifestError(f"{folder}: no images in folders called {', '.join(CLASS_NAMES)}")
-    manifest = pd.DataFrame({"path": [str(file) for file in files]})
-    manifest["label"] = [file.parent.name for file in files]
-    manifest["patient_id"] = [f"{file.parent.name}/{file.stem}" for file in files]
+    manifest = pd.DataFrame({"path": [str(file) for file in found]})
+    manifest["label"] = [file.parent.name for file in found]
+    manifest["patient_id"] = [f"{file.parent.name}/{file.stem}" for file in found]
     for column in COLUMNS[3:]:
         manifest[column] = ""
     return check(manifest, folder)

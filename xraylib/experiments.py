@@ -106,7 +106,7 @@ class Run:
 
     def load_head(self) -> keras.Model:
         """Return the trained head, taking features (B, 7, 7, 512)."""
-        head = classifier.build_head()
+        head = classifier.build_head(fast=True)  # Keras' files name layers by their class
         head.load_weights(self.folder / "head.weights.h5")
         return head
 
@@ -185,7 +185,7 @@ def _check_classes(manifest: pd.DataFrame) -> None:
 
 
 def _compute(experiment, manifest, config, run_seed, folder: Path) -> None:
-    part = folder.with_suffix(".part")
+    part = folder.with_name(f"{folder.name}.part")
     part.mkdir(exist_ok=True)
     labels = datasets.label_ids(manifest)
     side = {name: np.flatnonzero(manifest.split == name) for name in splitting.SPLITS}

@@ -100,7 +100,7 @@ class Checkpoint(keras.callbacks.Callback):
         )
         self.manager = tf.train.CheckpointManager(state, self.folder, max_to_keep=1)
         if self.manager.restore_or_initialize():
-            history = pd.read_csv(self.folder / "history.csv", float_precision="round_trip")
+            history = pd.read_csv(self.folder / "history.csv")
             self.history = history[: int(self.epoch)].to_dict("records")
         return int(self.epoch)
 

