@@ -1,14 +1,12 @@
 """The builder on notebooks of two cells, and the rendered book in a real browser."""
 
-import functools
-import http.server
 import json
 import shutil
 import sys
-import threading
 
 import nbformat
 import pytest
+from browser import HTML, check_quiet, chromium, needs_book, needs_browser, served, show
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from xraylib import book
@@ -179,20 +177,6 @@ def test_a_page_keeps_twins_and_warnings_but_no_widget_state_and_no_greeting():
     ]
 
 
-HTML = book.ROOT / "book/_build/html"
-CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-needs_browser = pytest.mark.skipif(
-    not (CHROMIUM and CHROMEDRIVER), reason="chromium and chromedriver are not installed"
-)
-needs_book = pytest.mark.skipif(
-    not (HTML / "index.html").exists(), reason="the book is not built: run `make book` first"
-)
-CHROMIUM_OPTIONS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
-
-
 def pages() -> list[str]:
     """Return the addresses of the pages that readers read, relative to the book's folder."""
     chapters = sorted(HTML.glob("notebooks/*.html"))
@@ -202,59 +186,14 @@ def pages() -> list[str]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for option in CHROMIUM_OPTIONS.split():
-        options.add_argument(option)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('browser')}")
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
-    driver.get("about:blank")  # leave the browser's own start page and what it asked for
-    driver.get_log("performance")
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
 
 
 @pytest.fixture(params=["file", "http"])
 def address(request):
-    """The address of the built book: opened from disk, or from a server on this machine."""
-    if request.param == "file":
-        yield HTML.as_uri()
-        return
-    handler = functools.partial(QuietHandler, directory=HTML)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    """Serves files and writes no log."""
-
-    def log_message(self, *arguments):
-        """Say nothing."""
-
-
-def show(browser, page: str, width: int, scheme: str) -> None:
-    """Open a page at a width, light or dark, and wait for its formulas."""
-    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    browser.get(page)
-    browser.execute_async_script(
-        "const done = arguments[0];"
-        "window.MathJax?.startup?.promise ? MathJax.startup.promise.then(() => done()) : done()"
-    )
-
-
-def requested(browser) -> set[str]:
-    """Return the addresses that the browser has asked for since it was last asked."""
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = [event for event in events if event["method"] == "Network.requestWillBeSent"]
-    return {event["params"]["request"]["url"] for event in sent}
+    with served(HTML, request.param) as address:
+        yield address
 
 
 @needs_browser
@@ -264,11 +203,7 @@ def requested(browser) -> set[str]:
 def test_every_page_in_a_browser(browser, address, width, scheme):
     for page in pages():
         show(browser, f"{address}/{page}", width, scheme)
-        asked = requested(browser)
-        assert f"{address}/{page}" in asked
-        assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))], page
-        errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-        assert not errors, page
+        check_quiet(browser, address, page)
         assert browser.execute_script("return document.documentElement.dataset.theme") == scheme
         wide = browser.execute_script("return document.documentElement.scrollWidth")
         assert wide <= width, f"{page} scrolls sideways"

@@ -58,14 +58,14 @@ def sources(root: Path) -> list[Path]:
     """
     if not (root / "book/_toc.yml").exists():
         raise BookError(f"no book in {root}: it is built in a clone of the repository")
-    found = sorted((root / "notebooks").glob("*.ipynb"))
+    found = {path.stem: path for path in (root / "notebooks").glob("*.ipynb")}
     listed = re.findall(r"file:\s*notebooks/(\w+)", (root / "book/_toc.yml").read_text("utf8"))
-    if [path.stem for path in found] != listed:
+    if sorted(found) != sorted(listed):
         raise BookError(
-            f"notebooks/ holds {', '.join(path.stem for path in found)} but book/_toc.yml lists "
-            f"{', '.join(listed)}: make the two agree, in the same order"
+            f"notebooks/ holds {', '.join(sorted(found))} but book/_toc.yml lists "
+            f"{', '.join(listed)}: make the two agree"
         )
-    return found
+    return [found[name] for name in listed]
 
 
 def check_parameters(source: Path, parameters: dict) -> None:

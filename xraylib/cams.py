@@ -27,16 +27,18 @@ def grad_cam(activations, gradients):
 def grad_cam_plus_plus(activations, gradients):
     """As `grad_cam`, but each channel is weighted by a mean that favours cells of high gradient.
 
-    The paper differentiates exp(Y) three times. The second and third derivatives are then powers
-    of dY/dA, and exp(Y) itself scales the whole map alike, so it is left out here. As in the
-    authors' program, a channel's coefficients are made to add up to 1.
+    The paper differentiates exp(Y), so with g = dY/dA its three derivatives are exp(Y) times g,
+    g^2 and g^3. Then alpha = g^2 / (2 g^2 + g^3 sum(A)) = 1 / (2 + g sum(A)) wherever g is not 0,
+    and exp(Y) scales the whole map alike, so it is left out. As in the authors' program, a
+    channel's coefficients are made to add up to 1. They may be of either sign, and large where g
+    speaks against the class, so that their sum can come near 0: at early layers a few channels,
+    and at times the rounding, then decide the map.
 
     Args, returns:
         as in `grad_cam`. Chattopadhay et al., "Grad-CAM++", WACV (2018), equations (14) and (19).
     """
-    second, third = gradients**2, gradients**3
-    below = 2 * second + third * ops.sum(activations, axis=(1, 2), keepdims=True)
-    alpha = _divide(second, below)
+    below = 2 + gradients * ops.sum(activations, axis=(1, 2), keepdims=True)
+    alpha = _divide(ops.cast(gradients != 0, below.dtype), below)
     alpha = _divide(alpha, ops.sum(alpha, axis=(1, 2), keepdims=True))
     weights = ops.sum(alpha * ops.relu(gradients), axis=(1, 2), keepdims=True)
     return ops.relu(ops.sum(weights * activations, axis=-1))

@@ -126,7 +126,8 @@ class Explainer:
 
         shapes = [(None, *self.model.input_shape[1:]), (None, n_targets, self.n_classes)]
         signature = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
-        return tf.function(one_pass, input_signature=signature, autograph=False)
+        graph = tf.function(one_pass, input_signature=signature, autograph=False)
+        return graph.get_concrete_function()
 
     def _batch(self, images) -> np.ndarray:
         images = np.asarray(images, np.float32)

@@ -5,15 +5,19 @@ what differs between hospitals is varied here: the patient's place and size on t
 contrast, blur, noise, borders, letters and lines.
 """
 
+from pathlib import Path
+
 import cv2
 import keras
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit
 
-from .images import read_grey, read_mask, resize
-from .unet import UNetConfig
+from xraylib.images import read_grey, read_mask, resize
+from xraylib.unet import UNetConfig
 
+# Sizes of the published masks and of the radiographs that they come with in this data set.
+V7LABS_MASKS = Path(__file__).with_name("v7labs_masks.csv")
 LETTERS = ("L", "R", "A", "B", "AP", "PA", "R PORT", "ERECT")  # as burnt in by hospitals, journals
 
 
@@ -46,33 +50,59 @@ def _read_pair(row) -> tuple[np.ndarray, np.ndarray]:
     return image, read_mask(row.mask_path, image.shape)
 
 
-def split_pairs(pairs: pd.DataFrame, config: UNetConfig) -> pd.DataFrame:
-    """Return the pairs with `split` filled: train, val or test, each patient on one side only.
+def drawn_elsewhere(pairs: pd.DataFrame) -> np.ndarray:
+    """Say which masks were drawn on another version of their radiograph.
+
+    Of the 100 published masks 55 have another size than the radiograph that they are shipped
+    with: they were drawn before its margins were cut off, and stretched since. Such a mask lies
+    beside the lungs.
 
     Args:
-        pairs: a table with patient_id.
+        pairs: a table with source and mask_path.
+
+    Returns:
+        bool (N,); False for masks that the list of sizes does not know.
+    """
+    sizes = pd.read_csv(V7LABS_MASKS)
+    image, mask = sizes[["image_height", "image_width"]], sizes[["mask_height", "mask_width"]]
+    moved = set(sizes["mask"][(image.to_numpy() != mask.to_numpy()).any(axis=1)])
+    names = [Path(path).name for path in pairs.mask_path]
+    return np.isin(names, list(moved)) & (pairs.source == "cohen").to_numpy()
+
+
+def split_pairs(pairs: pd.DataFrame, config: UNetConfig) -> pd.DataFrame:
+    """Return the pairs with `split` filled, each patient in one of train, val and test only.
+
+    Args:
+        pairs: a table with patient_id, source and mask_path.
         config: its shares and its seed.
+
+    Returns:
+        the pairs; split is "elsewhere" where `drawn_elsewhere`: of no use for training.
 
     Raises:
         ValueError: there are fewer than three patients.
     """
-    patients = pairs.patient_id.nunique()
+    usable = np.flatnonzero(~drawn_elsewhere(pairs))
+    patients = pairs.patient_id.iloc[usable].nunique()
     if patients < 3:
         raise ValueError(f"{patients} patients: training, validation and test need one each")
-    rest, test = _part(pairs, config.test_share, config.seed)
+    rest, test = _part(pairs, usable, config.test_share, config.seed)
     val_share = config.val_share / (1 - config.test_share)
-    train, val = _part(pairs.iloc[rest], val_share, config.seed)
-    split = np.full(len(pairs), "test", dtype=object)
-    split[rest[train]], split[rest[val]] = "train", "val"
+    train, val = _part(pairs, rest, val_share, config.seed)
+    split = np.full(len(pairs), "elsewhere", dtype=object)
+    for name, rows in (("train", train), ("val", val), ("test", test)):
+        split[rows] = name
     return pairs.assign(split=split)
 
 
-def _part(pairs: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions of all but a share of the patients, and those of that share."""
-    patients = pairs.patient_id.nunique()
-    count = min(max(1, round(share * patients)), patients - 1)
-    splitter = GroupShuffleSplit(1, test_size=count, random_state=seed)
-    return next(splitter.split(pairs, groups=pairs.patient_id))
+def _part(pairs, rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of all but a share of the patients, and those of that share."""
+    groups = pairs.patient_id.iloc[rows]
+    count = min(max(1, round(share * groups.nunique())), groups.nunique() - 1)
+    splitter = GroupShuffleSplit(1, test_size=count, random_state=seed % 2**32)
+    rest, part = next(splitter.split(rows, groups=groups))
+    return rows[rest], rows[part]
 
 
 def read_pairs(pairs: pd.DataFrame, size: int) -> tuple[np.ndarray, np.ndarray]:

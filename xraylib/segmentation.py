@@ -1,36 +1,49 @@
 """Training a U-Net on pairs of image and mask, judging it, and comparing what to train it on."""
 
-import csv
 import hashlib
 import json
-import os
-import shutil
+import time
 from dataclasses import asdict
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
+from filelock import FileLock
+from tqdm.auto import tqdm
 
-from .config import home
-from .masks import clean_mask, predict_probs
-from .pairs import PairBatches, check_pairs, read_pairs, split_pairs
-from .unet import UNetConfig, bce_dice_loss, build_unet, dice, dice_metric, iou, iou_metric
+from xraylib.config import home
+from xraylib.images import read_grey, read_mask
+from xraylib.masks import WEIGHTS, build_in_fast_precision, load_unet, segment_images
+from xraylib.pairs import PairBatches, check_pairs, read_pairs, split_pairs
+from xraylib.unet import (
+    UNetConfig,
+    bce_dice_loss,
+    build_unet,
+    dice,
+    dice_metric,
+    iou,
+    iou_metric,
+)
 
-WEIGHTS = "unet.weights.h5"
+UNET_PROFILES = {  # the masks of the report's images are taught by the same real pairs
+    "quick": UNetConfig(dataset="phantom", epochs=4, steps=25, test_share=0.2),
+    "real": UNetConfig(),
+    "report": UNetConfig(),
+}
 
 
-def train_unet(manifest, config: UNetConfig = UNetConfig(), folder=None, start=None) -> Path:
+def train_unet(manifest, config: UNetConfig | None = None, folder=None, start=None) -> Path:
     """Train a U-Net, or return the folder of the one that was trained so before.
 
     Killed at any moment, it goes on from its last whole epoch when called again.
 
     Args:
         manifest: a table; the rows with a mask_path are the pairs. They are split by patient.
-        config: the settings.
+        config: the settings; None for those of `UNetConfig`.
         folder: of the run; by default below `config.home("runs")`, named after a hash of the
-            settings, the pairs' pixels and the first weights.
-        start: the folder of a trained U-Net whose weights to begin with.
+            settings, the pairs' bytes and the first weights.
+        start: the folder of a trained U-Net of the same shape whose weights to begin with.
 
     Returns:
         the run folder: `config.json, split.csv, history.csv, unet.weights.h5, metrics.json`. The
@@ -42,3 +55,188 @@ def train_unet(manifest, config: UNetConfig = UNetConfig(), folder=None, start=N
 
     Section 3.2.3 of the report.
     """
+    config = config or UNetConfig()
+    folder = Path(folder or run_folder(manifest, config, start))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not (folder / WEIGHTS).exists():
+            pairs = split_pairs(check_pairs(manifest), config)
+            part = folder.with_name(f"{folder.name}.part")
+            part.mkdir(exist_ok=True)
+            seconds = _fit(pairs, config, part, start)
+            _finish(pairs, config, part, seconds)
+            part.replace(folder)
+    return folder
+
+
+def run_folder(manifest: pd.DataFrame, config: UNetConfig, start=None) -> Path:
+    """Return where `train_unet` keeps the U-Net of these pairs and settings, trained or not."""
+    pairs = manifest[manifest.mask_path != ""]
+    digest = hashlib.sha256(json.dumps(asdict(config)).encode())
+    for row in pairs.itertuples():
+        digest.update(row.patient_id.encode())
+        for path in filter(lambda path: Path(path).is_file(), (row.path, row.mask_path)):
+            digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    if start is not None:
+        digest.update((Path(start) / WEIGHTS).read_bytes())
+    return home("runs") / f"unet-{digest.hexdigest()[:16]}"
+
+
+def _compile(config: UNetConfig, start) -> keras.Model:
+    """Return a U-Net ready to be trained, with its first weights."""
+    keras.utils.set_random_seed(config.seed % 2**32)
+    model = build_in_fast_precision(config, pretrained=start is None)
+    if start is not None:
+        model.load_weights(Path(start) / WEIGHTS)
+    steps = config.epochs * config.steps
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, steps, alpha=0.01, warmup_target=config.learning_rate, warmup_steps=steps // 20
+    )
+    adam = keras.optimizers.Adam(rate)
+    adam.build(model.trainable_variables)  # so that a checkpoint can bring its state
+    model.compile(adam, bce_dice_loss, metrics=[dice_metric, iou_metric], jit_compile=False)
+    return model
+
+
+def _fit(pairs: pd.DataFrame, config: UNetConfig, part: Path, start) -> float:
+    """Train until the last epoch or until patience ends; returns the seconds of all epochs.
+
+    The history is written last: an epoch counts once its row is there, and its weights with
+    Adam's state then lie beside it.
+    """
+    model = _compile(config, start)
+    train = read_pairs(pairs[pairs.split == "train"], config.size)
+    images, masks = read_pairs(pairs[pairs.split == "val"], config.size)
+    validation = images[..., None].astype(np.float32), masks[..., None]
+    history = _restore(model, part)
+    bar = tqdm(total=config.epochs, initial=len(history), desc="U-Net", unit=" epochs")
+    while len(history) < config.epochs and _epochs_since_best(history) < config.patience:
+        epoch, begin = len(history), time.perf_counter()
+        batches = PairBatches(*train, config, epoch)
+        fitted = model.fit(batches, validation_data=validation, shuffle=False, verbose=0)
+        row = {name: values[0] for name, values in fitted.history.items()}
+        row["seconds"] = time.perf_counter() - begin
+        history = pd.concat([history, pd.DataFrame([row])], ignore_index=True)
+        _save(model, _checkpoint(part, epoch))
+        if _epochs_since_best(history) == 0:
+            _save(model, part / "best.weights.h5")
+        history.to_csv(part / "history.new", index=False)
+        (part / "history.new").replace(part / "history.csv")
+        _checkpoint(part, epoch - 1).unlink(missing_ok=True)
+        bar.update()
+    bar.close()
+    return float(history.seconds.sum())
+
+
+def _restore(model: keras.Model, part: Path) -> pd.DataFrame:
+    """Load the last whole epoch, if there is one, and return the history up to it."""
+    if not (part / "history.csv").exists():
+        return pd.DataFrame()
+    history = pd.read_csv(part / "history.csv")
+    model.load_weights(_checkpoint(part, len(history) - 1))
+    return history
+
+
+def _checkpoint(part: Path, epoch: int) -> Path:
+    return part / f"epoch{epoch}.weights.h5"
+
+
+def _epochs_since_best(history: pd.DataFrame) -> int:
+    return 0 if history.empty else len(history) - 1 - int(history.val_dice_metric.argmax())
+
+
+def _save(model: keras.Model, path: Path) -> None:
+    part = path.with_name(f"part-{path.name}")  # Keras wants the ending .weights.h5
+    model.save_weights(part)
+    part.replace(path)
+
+
+def _finish(pairs: pd.DataFrame, config: UNetConfig, part: Path, seconds: float) -> None:
+    """Write what a run folder holds besides the history, and remove the checkpoints."""
+    model = build_unet(config.size, config.filters, config.levels, config.encoder, False)
+    model.load_weights(part / "best.weights.h5")
+    _save(model, part / WEIGHTS)  # without Adam's state
+    (part / "config.json").write_text(json.dumps(asdict(config), indent=2))
+    pairs.to_csv(part / "split.csv", index=False)
+    unseen = pairs[~pairs.patient_id.isin(pairs.patient_id[pairs.split.isin(["train", "val"])])]
+    judged = judge_unet(part, unseen)
+    metrics = {
+        "test": summarise(judged[judged.split == "test"]),
+        "with_masks_drawn_elsewhere": summarise(judged),
+        "train_seconds": seconds,
+    }
+    (part / "metrics.json").write_text(json.dumps(metrics, indent=2))
+    for path in [*part.glob("epoch*.weights.h5"), part / "best.weights.h5"]:
+        path.unlink()
+
+
+def judge_unet(folder, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the pairs with Dice and IoU of the cleaned masks, in the images' own size.
+
+    Args:
+        folder: of a trained U-Net.
+        pairs: a table with path and mask_path.
+
+    Returns:
+        a copy with the columns dice and iou, 0 to 1.
+    """
+    model, scores = load_unet(folder), []
+    for row in pairs.itertuples():
+        image = read_grey(row.path)
+        drawn, found = read_mask(row.mask_path, image.shape), segment_images(model, [image])[0]
+        scores.append((dice(drawn, found), iou(drawn, found)))
+    table = pd.DataFrame(scores, columns=["dice", "iou"], index=pairs.index, dtype=float)
+    return pairs.assign(dice=table.dice, iou=table.iou)
+
+
+def summarise(judged: pd.DataFrame, draws: int = 2000, seed: int = 0) -> dict:
+    """Return means over images with 95 % intervals, patients being drawn again.
+
+    Args:
+        judged: a table with patient_id, dice and iou.
+        draws: bootstrap samples of the patients.
+        seed: of the draws.
+
+    Returns:
+        n, patients, and for dice and iou the mean, `_low` and `_high`.
+    """
+    sums = judged.groupby("patient_id")[["dice", "iou"]].agg(["sum", "count"])
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(sums), size=(draws, len(sums)))
+    summary = {"n": len(judged), "patients": len(sums)}
+    for name in ("dice", "iou"):
+        totals, counts = sums[name]["sum"].to_numpy(), sums[name]["count"].to_numpy()
+        means = totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+        low, high = np.quantile(means, [0.025, 0.975])
+        summary |= {name: float(judged[name].mean())}
+        summary |= {f"{name}_low": float(low), f"{name}_high": float(high)}
+    return summary
+
+
+def compare_training(real, phantom, config: UNetConfig | None = None) -> pd.DataFrame:
+    """Compare U-Nets trained on phantoms, on real pairs, and on both in turn.
+
+    Args:
+        real, phantom: manifests with masks.
+        config: the settings of all three.
+
+    Returns:
+        a row for each of the three: trained_on, train_seconds, and `summarise` on the test
+        patients of the real pairs, which none of them saw.
+
+    Section 3.2.3 of the report.
+    """
+    config = config or UNetConfig()
+    drawn = train_unet(phantom, config.but(dataset="phantom"))
+    folders = {
+        "phantoms": drawn,
+        "real": train_unet(real, config),
+        "phantoms, then real": train_unet(real, config, start=drawn),
+    }
+    pairs = split_pairs(check_pairs(real), config)
+    test, rows = pairs[pairs.split == "test"], []
+    for name, folder in folders.items():
+        seconds = json.loads((folder / "metrics.json").read_text())["train_seconds"]
+        row = {"trained_on": name, "train_seconds": seconds}
+        rows.append(row | summarise(judge_unet(folder, test)))
+    return pd.DataFrame(rows)

@@ -6,6 +6,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from xraylib import weights
+from xraylib.classifier import CAFFE_MEANS
+
 
 @dataclass(frozen=True)
 class UNetConfig:
@@ -16,25 +19,27 @@ class UNetConfig:
         size: side of the network's input in pixels, divisible by 2 ** levels.
         filters: of the first level; they double with every level.
         levels: 2 x 2 poolings.
+        encoder: of the contracting path: `vgg16`, pretrained and frozen, or `scratch`.
         batch_size: pairs in a batch.
         epochs: at most so many.
-        steps: batches in an epoch. Pairs are drawn with replacement and transformed anew.
+        steps: batches in an epoch. Pairs are drawn with replacement and varied anew.
         learning_rate: of Adam at its highest; it warms up, then falls as a cosine to 1 %.
         patience: epochs without a better validation Dice before training stops.
         test_share, val_share: shares of the patients, 0 to 1.
-        seed: of the split, the first weights, the batches and the transforms.
+        seed: of the split, the first weights, the batches and the variations.
     """
 
     dataset: str = "darkcovidnet"
-    size: int = 192
+    size: int = 128
     filters: int = 16
     levels: int = 4
+    encoder: str = "vgg16"
     batch_size: int = 8
-    epochs: int = 16
-    steps: int = 50
+    epochs: int = 10
+    steps: int = 40
     learning_rate: float = 0.001
-    patience: int = 6
-    test_share: float = 0.2
+    patience: int = 5
+    test_share: float = 0.3
     val_share: float = 0.1
     seed: int = 19910806
 
@@ -43,42 +48,41 @@ class UNetConfig:
         return replace(self, **changes)
 
 
-def _two_convolutions(x, filters: int, name: str):
-    for number in (1, 2):
-        x = layers.Conv2D(
-            filters, 3, padding="same", kernel_initializer="he_normal", name=f"{name}_conv{number}"
-        )(x)
-        x = layers.ReLU(name=f"{name}_relu{number}")(x)
-    return x
-
-
-def build_unet(size: int = 192, filters: int = 16, levels: int = 4) -> keras.Model:
+def build_unet(
+    size: int = 128, filters: int = 16, levels: int = 4, encoder: str = "scratch", pretrained=True
+) -> keras.Model:
     """Build the U-Net that finds the lungs.
+
+    VGG16's first blocks are 3 x 3 convolutions with ReLU and 2 x 2 max poolings too: with
+    `encoder="vgg16"` they are the contracting path, pretrained on ImageNet and frozen.
 
     Args:
         size: side of the input in pixels, divisible by 2 ** levels.
-        filters: of the first level; they double with every level.
-        levels: number of 2 x 2 max poolings, and of up-convolutions.
+        filters: of the first level; they double with every level (VGG16 brings its own on the
+            contracting path).
+        levels: number of 2 x 2 max poolings, and of up-convolutions; at most 4 with VGG16.
+        encoder: `scratch` or `vgg16`.
+        pretrained: False leaves VGG16's weights to be loaded with the rest.
 
     Returns:
         A model from grey values (B, size, size, 1), 0 to 255, to logits (B, size, size, 1),
         float32, above 0 where a lung is more likely than not. Padding keeps the two sizes equal.
 
     Raises:
-        ValueError: size is not divisible by 2 ** levels.
+        ValueError: size is not divisible by 2 ** levels, or there is no such encoder.
 
-    Figure 3 and section 3.2.3 of the report; Ronneberger et al. 2015, without their cropping.
+    Figure 3 and section 3.2.3 of the report; Ronneberger et al. 2015, without their cropping;
+    Iglovikov and Shvets 2018 for the pretrained contracting path.
     """
     if size % 2**levels:
         raise ValueError(f"size {size} is not divisible by {2**levels}: {levels} poolings halve it")
+    if encoder not in ("scratch", "vgg16"):
+        raise ValueError(f"no encoder {encoder!r}: choose scratch or vgg16")
     inputs = layers.Input((size, size, 1), name="image")
-    x = layers.Rescaling(1 / 127.5, -1, name="scaling")(inputs)
-    skips = []
-    for level in range(levels):
-        x = _two_convolutions(x, filters << level, f"down{level + 1}")
-        skips.append(x)
-        x = layers.MaxPooling2D(2, name=f"down{level + 1}_pool")(x)
-    x = _two_convolutions(x, filters << levels, "bottom")
+    if encoder == "vgg16":
+        x, skips = _vgg16_path(inputs, levels, pretrained)
+    else:
+        x, skips = _contracting_path(inputs, filters, levels)
     for level in reversed(range(levels)):
         name = f"up{level + 1}"
         x = layers.Conv2DTranspose(filters << level, 2, strides=2, name=f"{name}_upconv")(x)
@@ -86,6 +90,46 @@ def build_unet(size: int = 192, filters: int = 16, levels: int = 4) -> keras.Mod
         x = _two_convolutions(x, filters << level, name)
     logits = layers.Conv2D(1, 1, dtype="float32", name="logits")(x)
     return keras.Model(inputs, logits, name="unet")
+
+
+def _two_convolutions(x, filters: int, name: str):
+    for number in (1, 2):
+        x = layers.Conv2D(
+            filters,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+            name=f"{name}_conv{number}",
+        )(x)
+    return x
+
+
+def _contracting_path(inputs, filters: int, levels: int):
+    x = layers.Rescaling(1 / 127.5, -1, name="scaling")(inputs)
+    skips = []
+    for level in range(levels):
+        x = _two_convolutions(x, filters << level, f"down{level + 1}")
+        skips.append(x)
+        x = layers.MaxPooling2D(2, name=f"down{level + 1}_pool")(x)
+    return _two_convolutions(x, filters << levels, "bottom"), skips
+
+
+def _vgg16_path(inputs, levels: int, pretrained: bool):
+    """Run VGG16's blocks on the inputs; its maps, in the hundreds, are brought to unit scale."""
+    path = str(weights.vgg16_weights_path()) if pretrained else None
+    vgg = keras.applications.VGG16(include_top=False, weights=path)
+    vgg.trainable = False
+    x = layers.Concatenate(name="three_channels")([inputs] * 3)
+    x = layers.Rescaling(1.0, [-mean for mean in CAFFE_MEANS], name="subtract_means")(x)
+    maps = []
+    for layer in vgg.layers[1:]:
+        if isinstance(layer, layers.MaxPooling2D):
+            maps.append(layers.BatchNormalization(momentum=0.9, name=f"{layer.name}_scale")(x))
+            if len(maps) > levels:
+                break
+        x = layer(x)
+    return maps[-1], maps[:-1]
 
 
 def _overlap(mask_a: np.ndarray, mask_b: np.ndarray) -> tuple[int, int]:

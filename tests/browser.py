@@ -1,0 +1,94 @@
+"""A real Chromium for the tests: how it is started, told what to show, and asked what it did."""
+
+import contextlib
+import functools
+import http.server
+import json
+import shutil
+import threading
+
+import pytest
+
+from xraylib import book
+
+HTML = book.ROOT / "book/_build/html"
+CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+needs_browser = pytest.mark.skipif(
+    not (CHROMIUM and CHROMEDRIVER), reason="chromium and chromedriver are not installed"
+)
+needs_book = pytest.mark.skipif(
+    not (HTML / "index.html").exists(), reason="the book is not built: run `make book` first"
+)
+CHROMIUM_OPTIONS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
+)
+
+
+@contextlib.contextmanager
+def chromium(profile_folder):
+    """Start a browser of its own, which logs what it asks for and what its console says."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for option in CHROMIUM_OPTIONS.split():
+        options.add_argument(option)
+    options.add_argument(f"--user-data-dir={profile_folder}")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
+    try:
+        driver.get("about:blank")  # leave the browser's own start page and what it asked for
+        driver.get_log("performance")
+        yield driver
+    finally:
+        driver.quit()
+
+
+@contextlib.contextmanager
+def served(folder, how: str):
+    """Give the address of a folder: opened from disk (`file`), or from a server here (`http`)."""
+    if how == "file":
+        yield folder.as_uri()
+        return
+    handler = functools.partial(QuietHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves files and writes no log."""
+
+    def log_message(self, *arguments):
+        """Say nothing."""
+
+
+def show(browser, page: str, width: int, scheme: str) -> None:
+    """Open a page at a width, light or dark, and wait for its formulas."""
+    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    browser.get(page)
+    browser.execute_async_script(
+        "const done = arguments[0];"
+        "window.MathJax?.startup?.promise ? MathJax.startup.promise.then(() => done()) : done()"
+    )
+
+
+def requested(browser) -> set[str]:
+    """Return the addresses that the browser has asked for since it was last asked."""
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    sent = [event for event in events if event["method"] == "Network.requestWillBeSent"]
+    return {event["params"]["request"]["url"] for event in sent}
+
+
+def check_quiet(browser, address: str, page: str) -> None:
+    """Check that a page was asked for, nothing elsewhere was, and its console has no error."""
+    asked = requested(browser)
+    assert f"{address}/{page}" in asked
+    assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))], page
+    errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not errors, page

@@ -1,0 +1,250 @@
+"""Checks of class activation maps: do they point where they should, and at what the model uses?
+
+Each check is worth something only beside its floors: a random map (`random_maps`) and an edge
+detector (`edge_maps`), which know nothing of the model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import keras
+import numpy as np
+from scipy import stats
+
+from xraylib.gradcam import Explainer, upscale
+
+
+def energy_inside(heatmaps, masks) -> np.ndarray:
+    """Return the share of a map's energy that lies inside a mask: lungs, lesion, marker.
+
+    A flat map gets the mask's share of the image, so compare with `masks.mean()` too.
+
+    Args:
+        heatmaps: float (..., H, W), none below 0.
+        masks: bool (..., H, W).
+
+    Returns:
+        float (...), 0 to 1; NaN for a map of zeros or an empty mask. Wang et al., "Score-CAM",
+        CVPR Workshops (2020), section 4.3 (energy-based pointing game).
+    """
+    heatmaps, masks = _same_shape(heatmaps, masks)
+    inside = (heatmaps * masks).sum(axis=(-2, -1))
+    whole = heatmaps.sum(axis=(-2, -1))
+    defined = (whole > 0) & masks.any(axis=(-2, -1))
+    return np.divide(inside, whole, out=np.full(whole.shape, np.nan), where=defined)
+
+
+def points_inside(heatmaps, masks) -> np.ndarray:
+    """Return whether a map's highest point lies inside a mask: its mean is the pointing game.
+
+    Where several pixels share the maximum, as at the border of an upscaled map, the share of them
+    that is inside.
+
+    Args:
+        heatmaps: float (..., H, W), none below 0.
+        masks: bool (..., H, W).
+
+    Returns:
+        float (...), 0 to 1; NaN for a map of zeros or an empty mask. Zhang et al., "Top-down neural
+        attention by excitation backprop", Int. J. Comput. Vis. 126 (2018), without a tolerance.
+    """
+    heatmaps, masks = _same_shape(heatmaps, masks)
+    peak = heatmaps.max(axis=(-2, -1), keepdims=True)
+    return energy_inside((heatmaps == peak) & (peak > 0), masks)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How a class' probability goes while pixels are replaced."""
+
+    shares: np.ndarray  # of the pixels that are replaced, float (steps + 1,), 0 to 1
+    probs: np.ndarray  # of the class, float (steps + 1,)
+
+    @property
+    def area(self) -> float:
+        """The area under the curve, 0 to 1."""
+        return float(np.trapezoid(self.probs, self.shares))
+
+
+def deletion(probs: Callable, image, heatmap, class_id: int, steps: int = 32) -> Curve:
+    """Take away the pixels that a map calls important first: a good map has a small area.
+
+    Args:
+        probs: from images (B, H, W) to probabilities (B, classes), such as `Explainer.probs`.
+        image: grey values (H, W); what is taken away gets the image's mean.
+        heatmap: float (H, W).
+        class_id: of the class that the map speaks of.
+        steps: probabilities asked for on the way.
+
+    Returns:
+        the curve. Petsiuk et al., "RISE", BMVC (2018), section 4.2.
+    """
+    image = np.asarray(image, np.float32)
+    return _replace(probs, image, np.full_like(image, image.mean()), heatmap, class_id, steps)
+
+
+def insertion(probs: Callable, image, heatmap, class_id: int, steps: int = 32) -> Curve:
+    """Bring back the important pixels of a blurred image first: a good map has a large area.
+
+    Args, returns:
+        as in `deletion`. The blur is the paper's: 11 pixels, standard deviation 5.
+    """
+    image = np.asarray(image, np.float32)
+    return _replace(probs, cv2.GaussianBlur(image, (11, 11), 5), image, heatmap, class_id, steps)
+
+
+def agreement(one, other) -> np.ndarray:
+    """Return Spearman's rank correlation of maps: of two seeds, two methods, before and after.
+
+    Args:
+        one, other: float (..., h, w). Give cells: upscaled pixels only repeat them.
+
+    Returns:
+        float (...), -1 to 1; NaN where a map is flat. Adebayo et al., "Sanity checks for saliency
+        maps", NeurIPS (2018).
+    """
+    one, other = _same_shape(one, other)
+    pairs = zip(_flat_maps(one), _flat_maps(other), strict=True)
+    values = [
+        stats.spearmanr(a, b).statistic if np.ptp(a) and np.ptp(b) else np.nan for a, b in pairs
+    ]
+    return np.reshape(values, one.shape[:-2])
+
+
+def randomise_from_top(
+    model: keras.Model, images, class_ids, layer: str, method: str = "grad_cam", seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Destroy a copy of the model layer by layer from the top, and watch the maps change.
+
+    A map that stays as it was does not show what the model has learnt. A layer is destroyed by
+    shuffling the values within each of its tensors, which keeps their distribution.
+
+    Args:
+        model: a model for an `Explainer`; it stays as it is.
+        images: (B, H, W) or (B, H, W, C).
+        class_ids: the class to explain for each image (B,).
+        layer: name of the convolution whose maps are compared.
+        method: one of `gradcam.METHODS`.
+        seed: of the shuffling.
+
+    Returns:
+        by the name of the layer destroyed last, from the top down, the rank correlation with the
+        first maps, float (B,); NaN where a map is flat. Adebayo et al. (2018), section 3.1.
+    """
+    rng = np.random.default_rng(seed)
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    explainer = Explainer(copy)
+    class_ids = np.asarray(class_ids)[:, None]
+
+    def cells():
+        return explainer.explain(images, class_ids, [layer], method)[layer][:, 0]
+
+    before, correlations = cells(), {}
+    for top in reversed([found for found in copy.layers if found.weights]):
+        shuffled = [rng.permutation(w.ravel()).reshape(w.shape) for w in top.get_weights()]
+        top.set_weights(shuffled)
+        correlations[top.name] = agreement(before, cells())
+    return correlations
+
+
+def random_maps(n: int, cells: tuple[int, int], size, seed: int = 0) -> np.ndarray:
+    """Return the floor of maps with random cells, as coarse as the maps they stand beside.
+
+    Args:
+        n: how many.
+        cells: (h, w), as of the layer in question.
+        size: (H, W), or one number for a square.
+        seed: of the values, uniform in 0 to 1.
+
+    Returns:
+        float32 (n, H, W), 0 to 1.
+    """
+    return upscale(np.random.default_rng(seed).random((n, *cells)), size)
+
+
+def edge_maps(images) -> np.ndarray:
+    """Return the floor of an edge detector: the length of Sobel's gradient.
+
+    Args:
+        images: grey values (B, H, W).
+
+    Returns:
+        float32 (B, H, W), 0 to 1. Adebayo et al. (2018) show how much edges look like maps.
+    """
+    images = np.asarray(images, np.float32)
+    edges = [np.hypot(*(cv2.Sobel(im, cv2.CV_32F, *d) for d in ((1, 0), (0, 1)))) for im in images]
+    return upscale(np.stack(edges), images.shape[1:])
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean with its interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int  # values that were defined
+
+
+def bootstrap_mean(values, groups=None, level: float = 0.95, seed: int = 0) -> Mean:
+    """Return a mean and its percentile interval, drawing patients again and not images.
+
+    Args:
+        values: float (N,), of `energy_inside` or another check; NaN ones are left out.
+        groups: the patient of each value (N,); without, each value is a patient of its own.
+        level: coverage, between 0 and 1.
+        seed: of the 1000 draws.
+
+    Returns:
+        the mean; its interval is (NaN, NaN) for fewer than two patients. Efron and Tibshirani,
+        "An Introduction to the Bootstrap" (1993), chapter 13.
+    """
+    values = np.asarray(values, float)
+    groups = np.arange(len(values)) if groups is None else np.asarray(groups)
+    if values.ndim != 1 or groups.shape != values.shape:
+        raise ValueError(f"found values {values.shape} and groups {groups.shape}: give (N,) each")
+    defined = ~np.isnan(values)
+    values, groups = values[defined], groups[defined]
+    if len(set(groups.tolist())) < 2:
+        value = float(values.mean()) if len(values) else float("nan")
+        return Mean(value, float("nan"), float("nan"), len(values))
+    _, patient_of = np.unique(groups, return_inverse=True)
+    sums, counts = np.bincount(patient_of, values), np.bincount(patient_of)
+    draws = stats.bootstrap(
+        (sums, counts),
+        lambda s, c, axis: s.sum(axis=axis) / c.sum(axis=axis),
+        paired=True,
+        n_resamples=1000,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    low, high = draws.confidence_interval
+    return Mean(float(values.mean()), float(low), float(high), len(values))
+
+
+def _replace(probs, start, goal, heatmap, class_id, steps) -> Curve:
+    """Turn one image into another, the pixels of the highest values first."""
+    start, heatmap = _same_shape(start, heatmap)
+    if start.ndim != 2 or steps < 1:
+        raise ValueError(f"found an image {start.shape}, {steps} steps: give (H, W), 1 or more")
+    # Ties at random, or a flat map would be read from its top row down.
+    chance = np.random.default_rng(0).random(heatmap.size)
+    rank = np.empty(heatmap.size, int)
+    rank[np.lexsort((chance, -heatmap.ravel()))] = np.arange(heatmap.size)
+    shares = np.linspace(0, 1, steps + 1)
+    replaced = rank.reshape(heatmap.shape) < (shares * heatmap.size)[:, None, None]
+    return Curve(shares, probs(np.where(replaced, goal, start))[:, class_id])
+
+
+def _flat_maps(maps: np.ndarray) -> np.ndarray:
+    return maps.reshape(-1, maps.shape[-2] * maps.shape[-1])
+
+
+def _same_shape(one, other) -> tuple[np.ndarray, np.ndarray]:
+    one, other = np.asarray(one), np.asarray(other)
+    if one.shape != other.shape or one.ndim < 2:
+        raise ValueError(f"found maps {one.shape} and {other.shape}: give the same (..., H, W)")
+    return one, other
