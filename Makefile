@@ -22,7 +22,7 @@ lint: $(READY)
 
 # these two variables, where set, halve the speed of NumPy's own matrix product
 bench: $(READY)
-	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PY) tests/benchmarks/run.py
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PY) tests/benchmarks/run.py $(ONLY)
 
 clean:
 	rm -rf book/_build book/notebooks book/results/quick .pytest_cache .ruff_cache

@@ -82,7 +82,7 @@ def run_folder(manifest: pd.DataFrame, config: UNetConfig, start=None) -> Path:
     return home("runs") / f"unet-{digest.hexdigest()[:16]}"
 
 
-def _compile(config: UNetConfig, start) -> keras.Model:
+def compile_unet(config: UNetConfig, start) -> keras.Model:
     """Return a U-Net ready to be trained, with its first weights."""
     keras.utils.set_random_seed(config.seed % 2**32)
     model = build_in_fast_precision(config, pretrained=start is None)
@@ -104,7 +104,7 @@ def _fit(pairs: pd.DataFrame, config: UNetConfig, part: Path, start) -> float:
     The history is written last: an epoch counts once its row is there, and its weights with
     Adam's state then lie beside it.
     """
-    model = _compile(config, start)
+    model = compile_unet(config, start)
     train = read_pairs(pairs[pairs.split == "train"], config.size)
     images, masks = read_pairs(pairs[pairs.split == "val"], config.size)
     validation = images[..., None].astype(np.float32), masks[..., None]

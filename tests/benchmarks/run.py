@@ -1,152 +1,24 @@
 """Speed and memory as ratios, each measured in one run against a named alternative.
 
-make bench                                   all of them
+make bench                                         all of them
 .venv/bin/python tests/benchmarks/run.py memory    one of them
 """
 
-import resource
-import subprocess
 import sys
-import tempfile
-import time
-from contextlib import contextmanager
-from pathlib import Path
 
-import keras
-import numpy as np
-import pandas as pd
+import bench_gradcam
+import cached
+import stages
 
-from xraylib import classifier, config, datasets, features, splitting, training
-from xraylib.preprocessing import Preprocessing
-from xraylib.upsampling import UpsampledBatches
-
-VGG16_GFLOP = 30.69  # of one 224 x 224 image through the 13 convolutions
-
-
-def real_manifest() -> tuple[pd.DataFrame, str]:
-    """Return the 1,124 real radiographs, or as many phantoms where these are not at hand."""
-    try:
-        return datasets.load(config.profile("real")), "darkcovidnet"
-    except FileNotFoundError:
-        phantoms = config.profile("quick").but(phantom_counts=(500, 500, 124))
-        return datasets.load(phantoms), "phantoms (no darkcovidnet in XRAYLIB_HOME)"
-
-
-@contextmanager
-def empty_features():
-    """Compute features anew, in a folder that is gone afterwards."""
-    kept = features.home
-    with tempfile.TemporaryDirectory() as folder:
-        features.home = lambda *parts: Path(folder)
-        features.fastest_precision()  # measured before the clock runs
-        yield
-    features.home = kept
-
-
-def seconds(work) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def sgemm_gflops(size: int = 4096) -> float:
-    """Return the best of three square float32 products."""
-    a = np.random.default_rng(0).random((size, size), np.float32)
-    return 2 * size**3 / min(seconds(lambda: a @ a) for _ in range(3)) / 1e9
-
-
-def training_ratio() -> None:
-    """(a) Experiment 1's 50 epochs: cached features against fit on the whole model."""
-    settings = config.profile("real")
-    manifest, data = real_manifest()
-    split = splitting.split(manifest, settings)
-    labels = datasets.label_ids(split)
-    train, val = (np.flatnonzero(split.split == part) for part in ("train", "val"))
-    steps = UpsampledBatches(
-        [np.arange(len(train))], labels[train], settings.batch_size, settings.upsampling_rate
-    )
-    per_epoch = sum(len(steps[k][0]) for k in range(len(steps)))
-    before = whole_model_seconds(settings)
-    with empty_features(), tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        kept = features.extract(split, Preprocessing(), settings.scaling)
-        extraction = time.perf_counter() - start
-        validation = (kept[val], labels[val])
-        training.fit_head([kept[train]], labels[train], validation, settings, folder)
-        cached = time.perf_counter() - start
-    after = whole_model_seconds(settings)
-    fit, judge = (min(pair) for pair in zip(before, after, strict=True))
-    whole = settings.epochs * (per_epoch * fit + len(val) * judge)
-    print(f"(a) {settings.epochs} epochs of experiment 1 on {data}, {per_epoch} images an epoch")
-    print(f"    cached: {cached:.1f} s (features of {len(split)} images {extraction:.1f} s)")
-    print(
-        f"    Keras fit, whole model, base frozen, float32: {whole:,.0f} s, extrapolated from "
-        f"{1 / fit:.1f} images/s in training and {1 / judge:.1f} in validation (3 batches each, "
-        "the better of one slice before and one after)"
-    )
-    print(f"    ratio {whole / cached:.1f} (goal: at least 40)")
-
-
-def whole_model_seconds(settings) -> tuple[float, float]:
-    """Return seconds an image of Keras' fit and evaluate on the whole model."""
-    model = classifier.build_model(settings.scaling)
-    model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True))
-    n = 3 * settings.batch_size
-    images = np.random.default_rng(0).uniform(0, 255, (n, 224, 224, 1)).astype("float32")
-    targets = keras.utils.to_categorical(np.arange(n) % 3, 3)
-    one = slice(0, settings.batch_size)
-    options = {"batch_size": settings.batch_size, "verbose": 0}
-    model.fit(images[one], targets[one], **options)  # the first call traces
-    model.evaluate(images[one], targets[one], **options)
-    fit = seconds(lambda: model.fit(images, targets, **options))
-    judge = seconds(lambda: model.evaluate(images, targets, **options))
-    return fit / n, judge / n
-
-
-def extraction_ratio() -> None:
-    """(b) Feature extraction against the machine's own float32 matrix product."""
-    manifest, data = real_manifest()
-    before = sgemm_gflops()
-    with empty_features():
-        took = seconds(lambda: features.extract(manifest, Preprocessing(), "report"))
-        precision = features.fastest_precision()
-    peak = max(before, sgemm_gflops())
-    speed = len(manifest) / took
-    print(f"(b) features of {len(manifest)} images of {data}, {precision}: {speed:.1f} images/s")
-    print(f"    = {speed * VGG16_GFLOP:.0f} GFLOP/s; sgemm {peak:.0f} GFLOP/s")
-    print(f"    ratio {speed * VGG16_GFLOP / peak:.2f} (goal: at least 1.0 in float32 terms)")
-
-
-def memory_ratio() -> None:
-    """(c) Peak memory of extraction, for the set and for the set four times over."""
-    peaks = {}
-    for times in (1, 4):
-        command = [sys.executable, __file__, "peak", str(times)]
-        peaks[times] = int(
-            subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        )
-    manifest, data = real_manifest()
-    n = len(manifest)
-    print(
-        f"(c) peak memory of extraction, {data}: {n} images {peaks[1]} MiB, "
-        f"{4 * n} images {peaks[4]} MiB"
-    )
-    print(f"    ratio {peaks[4] / peaks[1]:.3f} (goal: at most 1.10)")
-
-
-def print_peak(times: str) -> None:
-    """Extract the set so many times over and print the process's peak memory in MiB."""
-    manifest, _ = real_manifest()
-    with empty_features():
-        features.extract(pd.concat([manifest] * int(times)), Preprocessing(), "report")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-
-
-BENCHMARKS = {"training": training_ratio, "extraction": extraction_ratio, "memory": memory_ratio}
+BENCHMARKS = {
+    "training": cached.training_ratio,
+    "extraction": cached.extraction_ratio,
+    "memory": cached.memory_ratio,
+    "unet": stages.unet_ratio,
+    "stages": stages.profile_stages,
+    "gradcam": bench_gradcam.main,
+}
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["peak"]:
-        print_peak(sys.argv[2])
-    else:
-        for name in sys.argv[1:] or BENCHMARKS:
-            BENCHMARKS[name]()
+    for name in sys.argv[1:] or BENCHMARKS:
+        BENCHMARKS[name]()
