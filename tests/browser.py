@@ -13,9 +13,6 @@ from xraylib import book
 
 HTML = book.ROOT / "book/_build/html"
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-needs_browser = pytest.mark.skipif(
-    not (CHROMIUM and CHROMEDRIVER), reason="chromium and chromedriver are not installed"
-)
 needs_book = pytest.mark.skipif(
     not (HTML / "index.html").exists(), reason="the book is not built: run `make book` first"
 )
@@ -23,6 +20,13 @@ CHROMIUM_OPTIONS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync"
 )
+
+
+def needs_browser(test):
+    """Mark a test that opens Chromium; without one it skips and says so."""
+    missing = not (CHROMIUM and CHROMEDRIVER)
+    skip = pytest.mark.skipif(missing, reason="chromium and chromedriver are not installed")
+    return pytest.mark.browser(skip(test))
 
 
 @contextlib.contextmanager

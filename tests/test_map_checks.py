@@ -7,7 +7,8 @@ from keras import layers
 
 from xraylib import map_checks
 from xraylib.gradcam import Explainer
-from xraylib.map_checks import agreement, bootstrap_mean, energy_inside, points_inside
+from xraylib.intervals import bootstrap_mean
+from xraylib.map_checks import agreement, energy_inside, points_inside
 
 SIDE = 12
 

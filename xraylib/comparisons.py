@@ -9,6 +9,7 @@ import pandas as pd
 from xraylib import datasets, evaluation, experiments, splitting
 from xraylib.config import CLASS_NAMES, RunConfig
 from xraylib.experiments import Experiment
+from xraylib.intervals import bootstrap_mean
 from xraylib.preprocessing import Preprocessing
 
 VIEWS = {
@@ -97,7 +98,7 @@ def summarise(predictions: pd.DataFrame, by: list[str], seed: int = 0) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def effects(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+def effects(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Return what each factor, and each pair of factors, does to accuracy and to recall.
 
     An effect is the mean over the cells with the factor on minus the mean over those with it
@@ -107,7 +108,6 @@ def effects(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -
 
     Args:
         predictions: of `factorial`.
-        n_resamples: of the bootstrap.
         seed: of the bootstrap.
 
     Returns:
@@ -123,28 +123,9 @@ def effects(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -
         patients = table.index.get_level_values("patient_id").to_numpy()
         for name, signs in _contrasts().items():
             values = table[list(signs)].to_numpy(float) @ np.array(list(signs.values()))
-            low, high = bootstrap_mean(values, patients, n_resamples, seed)
-            rows.append((measure, name, values.mean(), low, high, len(values)))
+            mean = bootstrap_mean(values, patients, seed=seed)
+            rows.append((measure, name, mean.value, mean.low, mean.high, mean.n))
     return pd.DataFrame(rows, columns=["measure", "factor", "effect", "low", "high", "n"])
-
-
-def bootstrap_mean(values, groups, n_resamples=2000, seed=0, level=0.95) -> tuple[float, float]:
-    """Return the percentile interval of a mean, drawing whole groups with replacement.
-
-    Args:
-        values: float (N,).
-        groups: (N,), the patient of each value.
-        n_resamples: draws.
-        seed: of the draws.
-        level: share of the draws inside.
-    """
-    _, inverse = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    sums, sizes = np.bincount(inverse, values), np.bincount(inverse)
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=n_resamples)
-    means = (counts @ sums) / (counts @ sizes)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def confounding_sweep(

@@ -35,7 +35,7 @@ class RunConfig:
     """
 
     dataset: str = "darkcovidnet"
-    phantom_counts: tuple[int, int, int] = (160, 110, 30)
+    phantom_counts: tuple[int, int, int] = (220, 140, 60)
     confounding: float = 0.5
     split_by: str = "patient"
     scaling: str = "report"
@@ -71,7 +71,7 @@ PROFILES = {
     "quick": RunConfig(
         dataset="phantom",
         folds=3,
-        fold_epochs=30,
+        fold_epochs=20,
         grid_views=("original", "segmented", "lungs erased", "silhouette"),
     ),
     "real": RunConfig(dataset="darkcovidnet"),

@@ -53,7 +53,7 @@ def _consolidation(patient: Patient, frame: Frame, rng: np.random.Generator) -> 
     tilt = [0, rng.uniform(-0.01, 0.02)]  # a fissure is rarely level
     lobe = np.array([low, (high[0], low[1]), high, (low[0], high[1])]) + [tilt, (0, 0)] * 2
     centre = patient.at(rng.uniform(*centre_across), rng.uniform(*centre_down))
-    radius = rng.uniform(0.08, 0.19)
+    radius = rng.uniform(0.10, 0.20)
     outline = _blob(centre, (radius, radius * rng.uniform(0.7, 1.1)), rng)
     blob = frame.blur(frame.fill(outline * [side, 1]), rng.uniform(0.012, 0.022))
     within = frame.blur(frame.fill(lobe * [side, 1]), 0.004)
@@ -61,13 +61,13 @@ def _consolidation(patient: Patient, frame: Frame, rng: np.random.Generator) -> 
     for twigs in branches(patient, side, rng, levels=4):  # air left in the bronchi
         frame.stroke(bronchi, twigs, 0.008)
     texture = 1 + 0.10 * smooth_noise(rng, 24, frame.size)
-    share = rng.uniform(0.4, 0.9) * texture * (1 - 0.35 * frame.blur(bronchi, 0.003))
+    share = rng.uniform(0.55, 0.95) * texture * (1 - 0.35 * frame.blur(bronchi, 0.003))
     return share * blob * within
 
 
 def _ground_glass(patient: Patient, frame: Frame, rng: np.random.Generator) -> np.ndarray:
     """Return the share of air lost to hazy patches near both walls, float32 in 0..1."""
-    density = rng.uniform(0.28, 0.62)
+    density = rng.uniform(0.40, 0.72)
     haze = frame.fill()
     for side in (-1, 1):
         outlines = []

@@ -19,7 +19,7 @@ from .drawing import Frame
 from .exposure import SOURCES, add_border, add_marker, develop, expose
 from .lesions import draw_lesion, smooth_noise
 
-DRAWING = 1  # raise it whenever the same seed gives other pixels, so that old folders are refused
+DRAWING = 2  # raise it whenever the same seed gives other pixels, so that old folders are refused
 SMALLEST, LARGEST = 64, 2048  # sides in pixels
 MASK_FOLDERS = {"lung": "masks", "lesion": "lesions", "marker": "markers"}
 IMAGES_PER_PATIENT = (0.70, 0.22, 0.08)  # shares of patients with one, two and three images

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from xraylib.config import home
 from xraylib.images import read_grey, read_mask
+from xraylib.intervals import bootstrap_mean
 from xraylib.masks import WEIGHTS, build_in_fast_precision, load_unet, segment_images
 from xraylib.pairs import PairBatches, check_pairs, read_pairs, split_pairs
 from xraylib.unet import (
@@ -189,27 +190,20 @@ def judge_unet(folder, pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.assign(dice=table.dice, iou=table.iou)
 
 
-def summarise(judged: pd.DataFrame, draws: int = 2000, seed: int = 0) -> dict:
+def summarise(judged: pd.DataFrame, seed: int = 0) -> dict:
     """Return means over images with 95 % intervals, patients being drawn again.
 
     Args:
         judged: a table with patient_id, dice and iou.
-        draws: bootstrap samples of the patients.
         seed: of the draws.
 
     Returns:
         n, patients, and for dice and iou the mean, `_low` and `_high`.
     """
-    sums = judged.groupby("patient_id")[["dice", "iou"]].agg(["sum", "count"])
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(len(sums), size=(draws, len(sums)))
-    summary = {"n": len(judged), "patients": len(sums)}
+    summary = {"n": len(judged), "patients": judged.patient_id.nunique()}
     for name in ("dice", "iou"):
-        totals, counts = sums[name]["sum"].to_numpy(), sums[name]["count"].to_numpy()
-        means = totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-        low, high = np.quantile(means, [0.025, 0.975])
-        summary |= {name: float(judged[name].mean())}
-        summary |= {f"{name}_low": float(low), f"{name}_high": float(high)}
+        mean = bootstrap_mean(judged[name], judged.patient_id, seed=seed)
+        summary |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
     return summary
 
 

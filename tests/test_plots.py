@@ -1,0 +1,50 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from xraylib import plots
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def test_the_style_has_an_opaque_ground_and_a_second_cue():
+    plots.use_style()
+    assert plt.rcParams["figure.facecolor"] == "white" and not plt.rcParams["savefig.transparent"]
+    assert {"color", "marker", "linestyle"} <= plt.rcParams["axes.prop_cycle"].keys
+
+
+def test_images_keep_their_grey_values():
+    images = [np.full((8, 8), value, np.uint8) for value in (0, 100, 255)]
+    masks = [None, np.eye(8, dtype=bool), np.zeros((8, 8), bool)]
+    figure = plots.plot_images(images, ["a", "b", "c"], columns=2, outlines=masks)
+    shown = [axis for axis in figure.axes if axis.images]
+    assert [axis.get_title() for axis in shown] == ["a", "b", "c"]
+    assert all(axis.images[0].get_clim() == (0, 255) for axis in shown)
+    assert [len(axis.collections) for axis in shown] == [0, 1, 0]
+
+
+def test_confusion_shows_counts_and_shares_of_the_true_class():
+    figure = plots.plot_confusion({"made up": [[8, 2, 0], [0, 5, 5], [0, 0, 0]]})
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts[:3] == ["8\n80%", "2\n20%", "0\n0%"] and len(texts) == 9
+
+
+def test_history_shows_validation_only_where_there_is_one():
+    history = pd.DataFrame({"epoch": [1, 2], "loss": [1.0, 0.5], "accuracy": [0.5, 0.7]})
+    assert len(plots.plot_history(history).axes[0].lines) == 1
+    with_val = history.assign(val_loss=[1.0, 1.1], val_accuracy=[0.4, 0.5])
+    assert len(plots.plot_history(with_val).axes[0].lines) == 2
+
+
+def test_batches_and_intervals_and_stack_draw_what_they_are_given():
+    counts = pd.DataFrame({"normal": [4, 2], "pneumonia": [3, 1], "COVID-19": [3, 1]})
+    assert len(plots.plot_batches(counts).axes[0].patches) == 6
+    figure = plots.plot_intervals({"a": (0.5, 0.4, 0.6)}, "share", reference=0.9, note="other")
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "a"
+    shapes = [("block1_conv1", (224, 224, 64), True), ("block6_conv1", (5, 5, 512), False)]
+    assert len(plots.plot_stack(shapes).axes[0].patches) == 2

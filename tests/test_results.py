@@ -1,0 +1,34 @@
+import pandas as pd
+import pytest
+
+from xraylib import results
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "TRACKED", tmp_path / "book" / "results")
+    monkeypatch.setenv("XRAYLIB_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+def test_tables_lie_in_the_clone_where_there_is_one(folder):
+    (folder / "book").mkdir()
+    assert results.folder("quick") == folder / "book" / "results" / "quick"
+
+
+def test_tables_lie_in_the_home_without_a_clone(folder):
+    assert results.folder("quick") == folder / "home" / "results" / "quick"
+
+
+def test_a_table_comes_back_with_its_day_and_machine(folder):
+    table = pd.DataFrame({"accuracy": [0.5, 0.25], "n": [4, 8]})
+    results.save(table, "quick", "made_up")
+    back = results.load("quick", "made_up")
+    pd.testing.assert_frame_equal(back[["accuracy", "n"]], table)
+    assert back.date.str.fullmatch(r"\d{4}-\d\d-\d\d").all() and back.machine.str.len().min() > 0
+    assert [path.name for path in results.folder("quick").iterdir()] == ["made_up.csv"]
+
+
+def test_a_missing_table_says_how_to_make_it(folder):
+    with pytest.raises(FileNotFoundError, match="run the book with the profile real"):
+        results.load("real", "never_written")
