@@ -46,7 +46,7 @@ class RunConfig:
     decay: float = 0.001 / 10
     augmented_views: int = 3
     folds: int = 5
-    fold_epochs: int = 20
+    fold_epochs: int = 12
     grid_views: tuple[str, ...] = (
         "original",
         "segmented",
@@ -71,7 +71,6 @@ PROFILES = {
     "quick": RunConfig(
         dataset="phantom",
         folds=3,
-        fold_epochs=20,
         grid_views=("original", "segmented", "lungs erased", "silhouette"),
     ),
     "real": RunConfig(dataset="darkcovidnet"),

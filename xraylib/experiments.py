@@ -101,18 +101,19 @@ class Run:
         manifest = self.manifest
         maps = features.extract(manifest, view, self.scaling)
         rows = np.flatnonzero(manifest.split == "test")
-        logits = training.predict_logits(self.load_head(), maps[rows])
+        logits = training.predict_logits(self.head, maps[rows])
         return evaluation.predictions_table(manifest.iloc[rows], logits)
 
-    def load_head(self) -> keras.Model:
-        """Return the trained head, taking features (B, 7, 7, 512)."""
+    @cached_property
+    def head(self) -> keras.Model:
+        """The trained head, taking features (B, 7, 7, 512)."""
         head = classifier.build_head(fast=True)  # Keras' files name layers by their class
         head.load_weights(self.folder / "head.weights.h5")
         return head
 
     def load_model(self) -> keras.Model:
         """Return the whole classifier, taking grey images (B, 224, 224, 1)."""
-        return classifier.build_model(self.scaling, self.load_head())
+        return classifier.build_model(self.scaling, self.head)
 
     def __str__(self):
         how = "loaded from an earlier run" if self.was_loaded else "computed now"

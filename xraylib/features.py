@@ -7,7 +7,7 @@ import platform
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import keras
@@ -76,10 +76,21 @@ def content_key(manifest, preprocessing, scaling, transform_seed, precision) -> 
     settings = [preprocessing.to_json(), scaling, seed, precision, weights.TENSORS_SHA256]
     digest.update(json.dumps(settings).encode())
     for row in manifest.itertuples():
-        digest.update(hashlib.sha256(Path(row.path).read_bytes()).digest())
+        digest.update(_file_digest(row.path))
         if preprocessing.needs_mask and row.mask_path:
-            digest.update(hashlib.sha256(Path(row.mask_path).read_bytes()).digest())
+            digest.update(_file_digest(row.mask_path))
     return digest.hexdigest()[:32]
+
+
+def _file_digest(path: str) -> bytes:
+    status = Path(path).stat()
+    return _digest_of(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=100_000)
+def _digest_of(path: str, changed: int, size: int) -> bytes:
+    """Hash a file's bytes, again only when the file has changed."""
+    return hashlib.sha256(Path(path).read_bytes()).digest()
 
 
 def load_view(row, preprocessing: Preprocessing, rng=None) -> np.ndarray:
