@@ -164,8 +164,8 @@ def cross_validate(
 
 
 def _run_name(experiment, manifest, config, run_seed) -> str:
-    content = {
-        "experiment": asdict(experiment),
+    content = {  # not the experiment's name: what is computed alike is computed once
+        "views": [asdict(experiment.train), asdict(experiment.judge)],
         "config": asdict(config),
         "run_seed": run_seed,
         "images": [
@@ -175,7 +175,7 @@ def _run_name(experiment, manifest, config, run_seed) -> str:
         "rows": manifest[["label", "patient_id", "split"]].to_numpy().tolist(),
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return f"{experiment.name.replace(' ', '-')}-{digest[:16]}"
+    return f"run-{digest[:16]}"
 
 
 def _check_classes(manifest: pd.DataFrame) -> None:

@@ -5,7 +5,17 @@ import tempfile
 import numpy as np
 from common import empty_features, gflop, real_manifest, seconds, sgemm_gflops
 
-from xraylib import config, datasets, features, images, masks, pairs, segmentation, training
+from xraylib import (
+    comparisons,
+    config,
+    datasets,
+    features,
+    images,
+    masks,
+    pairs,
+    segmentation,
+    training,
+)
 from xraylib.preprocessing import Preprocessing
 
 
@@ -31,16 +41,18 @@ def profile_stages() -> None:
             n = len(datasets.load(settings))
         except FileNotFoundError:
             n = 1124  # the real set, where it is not at hand
-        train = round(n * (1 - 1 / settings.folds))
-        grid, folds = len(settings.grid_views), settings.folds
+        train = round(n * (1 - 1 / settings.folds) / (1 - settings.upsampling_rate))
         unit = unit_seconds(settings, unet)
-        epochs = settings.epochs * 4 + settings.fold_epochs * folds * (2 + grid + 6)
+        trained = {comparisons.VIEWS[view] for view in settings.grid_views}
+        trained |= {cell.experiment.train for cell in comparisons.FACTORIAL}
+        moving = sum(view.transform != "none" for view in trained)
+        views = len(trained) - moving + moving * settings.augmented_views
+        # experiments 1 to 3 and 1 by image; then in folds 1 by image, the grid, the factorial
+        epochs = 4 * settings.epochs + settings.fold_epochs * settings.folds * (1 + len(trained))
         stages = {
             f"U-Net, {unet.epochs} epochs": unet.epochs * unet.steps * unit["U-Net step"],
             f"masks of {n} images": n * unit["mask"],
-            f"features, {grid + 2 + 5 * settings.augmented_views} views of {n} images": n
-            * (grid + 2 + 5 * settings.augmented_views)
-            * unit["features"],
+            f"features, {views} views of {n} images": n * views * unit["features"],
             f"heads, {epochs} epochs of about {train} images": epochs * train * unit["head"],
         }
         print(f"(e) profile {name}: {sum(stages.values()) / 60:.1f} minutes, the sum of")
