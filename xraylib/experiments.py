@@ -46,6 +46,18 @@ EXPERIMENTS = {
     3: Experiment("experiment 3", AUGMENTED, Preprocessing(), mismatch=AS_REPORTED),
 }
 
+# The settings that decide what a run computes, once its images and their split are given.
+DECIDES = (
+    "scaling",
+    "upsampling_rate",
+    "batch_size",
+    "epochs",
+    "learning_rate",
+    "decay",
+    "augmented_views",
+    "seed",
+)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -166,7 +178,7 @@ def cross_validate(
 def _run_name(experiment, manifest, config, run_seed) -> str:
     content = {  # not the experiment's name: what is computed alike is computed once
         "views": [asdict(experiment.train), asdict(experiment.judge)],
-        "config": asdict(config),
+        "config": {name: getattr(config, name) for name in DECIDES},
         "run_seed": run_seed,
         "images": [
             features.content_key(manifest, view, config.scaling, config.seed, "")
