@@ -75,6 +75,8 @@ def show(browser, page: str, width: int, scheme: str) -> None:
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    for log in ("performance", "browser"):
+        browser.get_log(log)  # what earlier pages have left
     browser.get(page)
     browser.execute_async_script(
         "const done = arguments[0];"

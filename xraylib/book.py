@@ -28,12 +28,12 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 KERNEL_ENVIRONMENT = {  # has to stand before a kernel starts
     "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel before the user's own
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TQDM_DISABLE": "1",  # a progress bar says nothing on a finished page
 }
 # TensorFlow greets on stderr before any setting of ours can reach its logger.
 NATIVE_LOG = re.compile(
     r"^(WARNING: All log messages before absl|[IW]\d{4} \d\d:\d\d:\d\d).*\n?", re.M
 )
+PROGRESS_BAR = re.compile(r"\d+%\|")  # says nothing on a finished page
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 ERROR_LINES = 15
 
@@ -102,8 +102,14 @@ def without_kernel(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             if output.get("name") == "stderr":
                 output.text = NATIVE_LOG.sub("", output.text).replace(f"{ROOT}/", "")
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if o.get("text") != "" and o.get("data") != {}]
+            cell.outputs = [output for output in cell.outputs if _says_something(output)]
     return notebook
+
+
+def _says_something(output: nbformat.NotebookNode) -> bool:
+    data = output.get("data", {})
+    is_bar = list(data) == ["text/plain"] and PROGRESS_BAR.search(data["text/plain"])
+    return output.get("text") != "" and output.get("data") != {} and not is_bar
 
 
 def add_run_note(notebook: nbformat.NotebookNode, profile: str) -> None:
