@@ -179,20 +179,10 @@ def test_a_run_that_died_is_computed_to_its_end(finished, manifest, monkeypatch)
     assert resumed.metrics["n"] == finished.metrics["n"]
 
 
-def test_names_with_a_dot_keep_apart(manifest, monkeypatch):
-    parts = []
-
-    def fit_head(*arguments):
-        parts.append(arguments[4].parent)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(training, "fit_head", fit_head)
-    for experiment, config in (("grid 1.5", CONFIG), ("grid 1.5", CONFIG.but(seed=1))):
-        with pytest.raises(KeyboardInterrupt):
-            run(Experiment(experiment, Preprocessing(), Preprocessing()), manifest, config)
-    assert parts[0] != parts[1]
-    for part in parts:
-        part.rmdir()
+def test_what_is_computed_alike_is_computed_once_whatever_its_name(finished, manifest, no_training):
+    twin = Experiment("another name", EXPERIMENTS[1].train, EXPERIMENTS[1].judge)
+    again = run(twin, manifest, CONFIG.but(folds=7, fold_epochs=99))
+    assert again.was_loaded and again.folder == finished.folder
 
 
 def test_without_validation_images(manifest):

@@ -27,6 +27,8 @@ class RunConfig:
         learning_rate: of Adam, at the first step.
         decay: per step: the rate at step t is learning_rate / (1 + decay * t).
         augmented_views: randomly transformed views per training image kept as features.
+        on_the_fly: train on images, with new random transforms in every epoch, and not on kept
+            features: the report's way, for machines with a GPU.
         folds: parts of a cross-validation.
         fold_epochs: epochs where many trainings are compared (folds, grid, factorial); by then
             the accuracy on validation images has settled.
@@ -45,6 +47,7 @@ class RunConfig:
     learning_rate: float = 0.001
     decay: float = 0.001 / 10
     augmented_views: int = 3
+    on_the_fly: bool = False
     folds: int = 5
     fold_epochs: int = 12
     grid_views: tuple[str, ...] = (

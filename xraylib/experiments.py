@@ -55,6 +55,7 @@ DECIDES = (
     "learning_rate",
     "decay",
     "augmented_views",
+    "on_the_fly",
     "seed",
 )
 
@@ -200,20 +201,11 @@ def _check_classes(manifest: pd.DataFrame) -> None:
 def _compute(experiment, manifest, config, run_seed, folder: Path) -> None:
     part = folder.with_name(f"{folder.name}.part")
     part.mkdir(exist_ok=True)
-    labels = datasets.label_ids(manifest)
-    side = {name: np.flatnonzero(manifest.split == name) for name in splitting.SPLITS}
     judged = features.extract(manifest, experiment.judge, config.scaling)
-    validation = (judged[side["val"]], labels[side["val"]]) if len(side["val"]) else None
-    head, history = training.fit_head(
-        _training_views(experiment, manifest, config, side["train"]),
-        labels[side["train"]],
-        validation,
-        config,
-        part / "checkpoints",
-        run_seed,
-    )
-    logits = training.predict_logits(head, judged[side["test"]])
-    predictions = evaluation.predictions_table(manifest.iloc[side["test"]], logits)
+    test = np.flatnonzero(manifest.split == "test")
+    head, history = _fit(experiment, manifest, judged, config, part / "checkpoints", run_seed)
+    logits = training.predict_logits(head, judged[test])
+    predictions = evaluation.predictions_table(manifest.iloc[test], logits)
     history.to_csv(part / "history.csv", index=False)
     predictions.to_csv(part / "predictions.csv", index=False)
     manifest.to_csv(part / "manifest.csv", index=False)
@@ -227,6 +219,20 @@ def _compute(experiment, manifest, config, run_seed, folder: Path) -> None:
     head.save_weights(part / "head.weights.h5")
     shutil.rmtree(part / "checkpoints", ignore_errors=True)
     part.replace(folder)
+
+
+def _fit(experiment, manifest, judged, config, checkpoints, run_seed):
+    """Train the head, on kept features or on the fly; returns it and its history."""
+    labels = datasets.label_ids(manifest)
+    train, val = (np.flatnonzero(manifest.split == part) for part in ("train", "val"))
+    if config.on_the_fly:
+        views = [features.FreshViews(manifest.iloc[train], experiment.train, config.seed)]
+        seen, fit = features.FreshViews(manifest.iloc[val], experiment.judge), training.fit_whole
+    else:
+        views = _training_views(experiment, manifest, config, train)
+        seen, fit = judged[val], training.fit_head
+    validation = (seen, labels[val]) if len(val) else None
+    return fit(views, labels[train], validation, config, checkpoints, run_seed)
 
 
 def _training_views(experiment, manifest, config, rows) -> list[np.ndarray]:

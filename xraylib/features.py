@@ -107,6 +107,31 @@ def load_view(row, preprocessing: Preprocessing, rng=None) -> np.ndarray:
         raise ValueError(f"{row.path}: {error}") from error
 
 
+class FreshViews:
+    """Images that are transformed anew each time, in place of an array (N, size, size, 1).
+
+    Args:
+        manifest: N rows.
+        preprocessing: of the view.
+        seed: of the transforms.
+    """
+
+    dtype = np.float32
+
+    def __init__(self, manifest: pd.DataFrame, preprocessing: Preprocessing, seed: int = 0):
+        self.rows, self.preprocessing = list(manifest.itertuples()), preprocessing
+        self.shape = (len(manifest), preprocessing.size, preprocessing.size, 1)
+        self.rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, places) -> np.ndarray:
+        """Return the images at places (B,), float32 (B, size, size, 1), 0..255."""
+        views = [load_view(self.rows[i], self.preprocessing, self.rng) for i in places]
+        return np.stack(views)[..., None].astype(self.dtype)
+
+
 def view_rng(seed: int, index: int) -> np.random.Generator:
     """Return the source of chance for the transform of one image, by its place."""
     return np.random.default_rng([seed, index])

@@ -46,24 +46,62 @@ def fit_head(
     steps = UpsampledBatches(
         [live(view) for view in views], labels, config.batch_size, config.upsampling_rate, seed
     )
+    maps = None if validation is None else _validation(*validation)
+    return head, _train(head, steps, maps, config, folder, seed)
+
+
+def fit_whole(
+    views, labels, validation, config: RunConfig, folder, run_seed: int = 0
+) -> tuple[keras.Model, pd.DataFrame]:
+    """Train the head inside the whole model, on images and not on kept features.
+
+    The report's way: every epoch sees new random transforms. It needs a GPU to be quick.
+
+    Args:
+        views: sequence of arrays, or of what stands for them such as
+            `features.FreshViews`, (N, 224, 224, 1), grey values 0..255.
+        labels: int (N,), ids.
+        validation: (views (M, 224, 224, 1), labels (M,)) looked at after every epoch, or None.
+        config, folder, run_seed: as in `fit_head`.
+
+    Returns:
+        the trained head, taking (B, 6, 6, 512), and its history as in `fit_head`.
+    """
+    seed = config.seed + run_seed
+    keras.utils.set_random_seed(seed % 2**32)
+    model = classifier.build_model(config.scaling)
+    size, rate = config.batch_size, config.upsampling_rate
+    steps = UpsampledBatches(views, labels, size, rate, seed)
+    if validation is not None:
+        validation = UpsampledBatches([validation[0]], validation[1], size, rate=0)
+    history = _train(model, steps, validation, config, folder, seed)
+    head = classifier.build_head(LIVE, fast=True)
+    for layer in head.layers:
+        if layer.weights:
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+    return head, history
+
+
+def _train(model, steps, validation, config: RunConfig, folder, seed: int) -> pd.DataFrame:
+    """Compile as Table 3 says and fit, from the last checkpoint on; returns the history."""
     rate = keras.optimizers.schedules.InverseTimeDecay(config.learning_rate, 1, config.decay)
-    head.compile(
+    model.compile(
         keras.optimizers.Adam(rate),
         keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
     checkpoint = Checkpoint(Path(folder), steps, seed)
-    checkpoint.set_model(head)
-    head.fit(
+    checkpoint.set_model(model)
+    model.fit(
         steps,
         epochs=config.epochs,
         initial_epoch=checkpoint.restore(),
-        validation_data=None if validation is None else _validation(*validation),
+        validation_data=validation,
         callbacks=[checkpoint],
-        shuffle=False,  # else Keras deals the batches out by a chance that no resume knows
+        shuffle=False,  # the batches are shuffled by seed and epoch, the same after a resume
         verbose=0,
     )
-    return head, pd.DataFrame(checkpoint.history)
+    return pd.DataFrame(checkpoint.history)
 
 
 def live(maps: np.ndarray) -> np.ndarray:
