@@ -99,7 +99,7 @@ def test_a_data_folder_may_be_made_of_links(folder, tmp_path):
 
 
 def test_class_folders(tmp_path):
-    for name, files in {"normal": 2, "COVID-19": 1, "other": 1}.items():
+    for name, files in {"normal": 2, "COVID-19": 1}.items():
         make_manifest(tmp_path / name, files)
     (tmp_path / "normal" / "0.png").rename(tmp_path / "normal" / "0.PNG")
     (tmp_path / "normal" / "notes.txt").write_text("not an image")
@@ -110,6 +110,13 @@ def test_class_folders(tmp_path):
     ]
     assert manifest.label.value_counts().to_dict() == {"normal": 2, "COVID-19": 1}
     assert manifest.patient_id.is_unique and (manifest.patient_id != "").all()
+
+
+def test_a_misspelt_class_folder_is_named(tmp_path):
+    make_manifest(tmp_path / "normal", 1)
+    make_manifest(tmp_path / "covid19", 1)
+    with pytest.raises(ManifestError, match="images in covid19; a folder of images is called"):
+        datasets.from_class_folders(tmp_path)
 
 
 def test_no_class_folders(tmp_path):
