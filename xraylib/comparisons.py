@@ -134,14 +134,18 @@ def confounding_sweep(
     """Train on phantoms whose source goes with the class, judge on phantoms where it does not.
 
     Args:
-        config: of the phantoms and the training; its confounding and split are replaced.
+        config: of the phantoms and the training; its confounding and split are replaced. Half
+            as many phantoms as are trained on are judged.
         levels: of confounding in the training phantoms.
         views: names in `VIEWS`, for training and test alike.
 
     Returns:
         predictions on the same unconfounded phantoms, with columns confounding and view.
     """
-    test = datasets.load(config.but(dataset="phantom", confounding=0.0, seed=config.seed + 1))
+    half = tuple(count // 2 for count in config.phantom_counts)
+    test = datasets.load(
+        config.but(dataset="phantom", phantom_counts=half, confounding=0.0, seed=config.seed + 1)
+    )
     parts = []
     for level, name in product(levels, views):
         train = datasets.load(config.but(dataset="phantom", confounding=level))

@@ -73,6 +73,7 @@ class RunConfig:
 PROFILES = {
     "quick": RunConfig(
         dataset="phantom",
+        augmented_views=2,
         folds=3,
         grid_views=("original", "segmented", "lungs erased", "silhouette"),
     ),
