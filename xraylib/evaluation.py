@@ -1,7 +1,10 @@
 """Predictions as a table, and the figures of merit that follow from it."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
+from sklearn.exceptions import UndefinedMetricWarning
 
 from xraylib import metrics
 from xraylib.classifier import softmax
@@ -35,8 +38,15 @@ def judge(predictions: pd.DataFrame, seed: int = 0) -> dict:
         seed: of the bootstrap.
 
     Returns:
-        n; confusion (3 x 3, rows true); and value, low and high for each figure.
+        n; confusion (3 x 3, rows true); and value, low and high for each figure. The precision
+        of a class that was never predicted is NaN.
     """
+    with warnings.catch_warnings():  # the NaN in the table says it
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        return _judge(predictions, seed)
+
+
+def _judge(predictions: pd.DataFrame, seed: int) -> dict:
     labels = predictions.label.map(CLASS_NAMES.index).to_numpy()
     predicted = predictions.prediction.map(CLASS_NAMES.index).to_numpy()
     matrix = metrics.confusion_matrix(labels, predicted)
