@@ -41,11 +41,14 @@ def seconds(work) -> float:
 def gflop(model: keras.Model) -> float:
     """Return the floating point operations of a model's convolutions on one image, in 1e9."""
     total = 0
-    for layer in model.layers:
+    for node in sum(
+        model._nodes_by_depth.values(), []
+    ):  # not model.layers: a shared layer knows its first call's shapes only
+        layer, before, after = node.operation, node.input_tensors, node.outputs
         if isinstance(layer, keras.layers.Conv2DTranspose):
-            total += 2 * np.prod(layer.kernel.shape) * np.prod(layer.input.shape[1:3])
+            total += 2 * np.prod(layer.kernel.shape) * np.prod(before[0].shape[1:3])
         elif isinstance(layer, keras.layers.Conv2D):
-            total += 2 * np.prod(layer.kernel.shape) * np.prod(layer.output.shape[1:3])
+            total += 2 * np.prod(layer.kernel.shape) * np.prod(after[0].shape[1:3])
     return total / 1e9
 
 
