@@ -225,3 +225,13 @@ def test_the_reports_experiments():
 def test_an_experiment_that_judges_on_other_views_needs_a_reason():
     with pytest.raises(PreprocessingMismatch, match="name the mismatch if it is meant"):
         Experiment("mixed up", Preprocessing("lungs"), Preprocessing())
+
+
+def test_other_views_are_cut_by_the_callers_masks(finished, manifest, no_training):
+    silhouette = Preprocessing(region="silhouette")
+    bare = run(EXPERIMENTS[1], manifest.assign(mask_path=""), CONFIG)
+    assert bare.was_loaded and bare.folder == finished.folder
+    with pytest.raises(ValueError, match="predict masks first"):
+        bare.judge_on(silhouette, mismatch="on purpose")
+    masked = run(EXPERIMENTS[1], manifest, CONFIG)
+    assert len(masked.judge_on(silhouette, mismatch="on purpose")) == len(finished.predictions)

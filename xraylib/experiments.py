@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -68,18 +68,17 @@ class Run:
         folder: holds config.json, preprocessing.json, manifest.csv, history.csv,
             predictions.csv, metrics.json and head.weights.h5.
         was_loaded: whether an earlier process had computed it.
+        manifest: of the caller: the same images and split as the folder's, but its masks are
+            the ones that other views shall be cut by.
     """
 
     folder: Path
     was_loaded: bool
+    manifest: pd.DataFrame = field(compare=False, repr=False)
 
     @cached_property
     def history(self) -> pd.DataFrame:
         return pd.read_csv(self.folder / "history.csv")
-
-    @cached_property
-    def manifest(self) -> pd.DataFrame:
-        return pd.read_csv(self.folder / "manifest.csv", dtype=str, keep_default_na=False)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -159,7 +158,7 @@ def run(
         was_loaded = folder.exists()
         if not was_loaded:
             _compute(experiment, manifest, config, run_seed, folder)
-    return Run(folder, was_loaded)
+    return Run(folder, was_loaded, manifest)
 
 
 def cross_validate(
