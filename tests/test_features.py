@@ -2,6 +2,7 @@ import os
 import signal
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from conftest import make_manifest, start_child
@@ -13,6 +14,8 @@ from xraylib.preprocessing import Preprocessing
 
 WHOLE, LUNGS = Preprocessing(), Preprocessing("lungs")
 BATCH = 2  # small, so that a few images make many batches
+
+ROW_BYTES = 7 * 7 * 512 * 2  # float16
 
 
 @pytest.fixture(autouse=True)
@@ -173,9 +176,9 @@ def test_a_killed_extraction_goes_on_and_ends_byte_by_byte_alike(
     path = stand_in_vgg16 / "features" / part
     assert path.suffix == ".part"
     start = features._header_bytes(path)
-    assert path.stat().st_size == start + 3 * BATCH * features.ROW_BYTES
+    assert path.stat().st_size == start + 3 * BATCH * ROW_BYTES
     with open(path, "ab") as file:  # as if the kill had cut the next batch in its second row
-        file.write(b"\xff" * (features.ROW_BYTES + 1000))
+        file.write(b"\xff" * (ROW_BYTES + 1000))
     read, load_view = [], features.load_view
 
     def listed(row, *rest):
@@ -261,3 +264,17 @@ def test_bfloat16_has_to_be_clearly_faster(home, monkeypatch, gain, choice):
 
 def test_a_convolution_is_timed():
     assert features._time_convolution(features.tf.float32) > 0
+
+
+def test_earlier_taps_are_averaged_down_and_stand_beside_block5(stand_in_vgg16, tmp_path):
+    manifest = make_manifest(tmp_path / "images", 3)
+    alone = extract(manifest)
+    both = extract(manifest, taps=("block4_pool", "block5_pool"))
+    assert both.shape == (3, 7, 7, 1024)
+    np.testing.assert_array_equal(both[..., 512:], alone)
+    base = classifier.build_base("report")
+    block4 = keras.Model(base.input, base.get_layer("block4_pool").output)
+    views = np.stack([features.load_view(row, WHOLE) for row in manifest.itertuples()])
+    maps = block4(views[..., None].astype(np.float32)).numpy()
+    expected = maps.reshape(3, 7, 2, 7, 2, 512).mean((2, 4))
+    np.testing.assert_allclose(both[..., :512], expected, rtol=2e-2, atol=1e-2 * expected.max())

@@ -21,9 +21,9 @@ from xraylib import classifier, images, weights
 from xraylib.config import home
 from xraylib.preprocessing import Preprocessing
 
-SHAPE = (7, 7, 512)
+SIDE = 7  # of block5_pool's maps; earlier blocks are averaged down to it
+TAPS = (classifier.FEATURES,)
 BATCH = 32
-ROW_BYTES = int(np.prod(SHAPE)) * 2  # float16
 
 
 def extract(
@@ -32,6 +32,7 @@ def extract(
     scaling: str,
     transform_seed: int = 0,
     precision: str = "auto",
+    taps: tuple[str, ...] = TAPS,
 ) -> np.memmap:
     """Return block5_pool of every image of a manifest, computed now or on an earlier day.
 
@@ -46,9 +47,12 @@ def extract(
         scaling: `report` or `vgg16`, see `classifier.build_base`.
         transform_seed: of the random transforms, where the preprocessing has them.
         precision: `float32`, `bfloat16`, or `auto` for the faster one on this machine.
+        taps: names of VGG16's layers to keep, beside or in place of block5_pool; maps larger
+            than 7 x 7 are averaged down to it.
 
     Returns:
-        read-only float16 memory map (N, 7, 7, 512), rows in the manifest's order.
+        read-only float16 memory map (N, 7, 7, C), rows in the manifest's order; C is 512 for
+        block5_pool, and the sum over the taps where there are several.
 
     Raises:
         ImageError: an image or mask cannot be read.
@@ -57,29 +61,43 @@ def extract(
     keras_policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
     if precision == "auto":
         precision = fastest_precision()
-    key = content_key(manifest, preprocessing, scaling, transform_seed, precision)
+    key = content_key(manifest, preprocessing, scaling, transform_seed, precision, taps)
     target = home("features") / f"{key}.npy"
     if not target.exists():
         with FileLock(f"{target}.lock"):
             if not target.exists():
                 with dtype_policy(keras_policy[precision]):
-                    base = classifier.build_base(scaling)
+                    base = _tapped(classifier.build_base(scaling), taps)
                 views = _views(manifest, preprocessing, transform_seed)
                 _append_rows(target, base, views, len(manifest), preprocessing.region)
     return np.load(target, mmap_mode="r")
 
 
-def content_key(manifest, preprocessing, scaling, transform_seed, precision) -> str:
+def content_key(
+    manifest, preprocessing, scaling, transform_seed, precision, taps: tuple[str, ...] = TAPS
+) -> str:
     """Return the name of a features file: a hash of all that decides its content."""
     seed = transform_seed if preprocessing.transform != "none" else None
     digest = hashlib.sha256()
     settings = [preprocessing.to_json(), scaling, seed, precision, weights.TENSORS_SHA256]
+    settings += [] if taps == TAPS else list(taps)
     digest.update(json.dumps(settings).encode())
     for row in manifest.itertuples():
         digest.update(_file_digest(row.path))
         if preprocessing.needs_mask and row.mask_path:
             digest.update(_file_digest(row.mask_path))
     return digest.hexdigest()[:32]
+
+
+def _tapped(base: keras.Model, taps: tuple[str, ...]) -> keras.Model:
+    """Return a model from the base's input to its layers `taps`, side by side (B, 7, 7, C)."""
+    maps = [base.get_layer(name).output for name in taps]
+    maps = [
+        x if x.shape[1] == SIDE else keras.layers.AveragePooling2D(x.shape[1] // SIDE)(x)
+        for x in maps
+    ]
+    outputs = keras.layers.Concatenate()(maps) if len(maps) > 1 else maps[0]
+    return keras.Model(base.input, outputs)
 
 
 def _file_digest(path: str) -> bytes:
@@ -194,15 +212,17 @@ def _views(manifest, preprocessing, transform_seed):
 def _append_rows(target: Path, base, views, n: int, name: str) -> None:
     """Compute what a file of features still lacks, then give it its name."""
     part = target.with_suffix(".part")
+    shape = base.output_shape[1:]
+    row_bytes = int(np.prod(shape)) * 2  # float16
     with open(part, "ab") as file:
         if file.tell() == 0:
-            header = {"descr": "<f2", "fortran_order": False, "shape": (n, *SHAPE)}
+            header = {"descr": "<f2", "fortran_order": False, "shape": (n, *shape)}
             np.lib.format.write_array_header_1_0(file, header)
             file.flush()
         start = _header_bytes(part)
         # whole batches only: a kill may have cut one, and a row's last bit depends on its batch
-        done = (file.tell() - start) // ROW_BYTES // BATCH * BATCH
-        file.truncate(start + done * ROW_BYTES)
+        done = (file.tell() - start) // row_bytes // BATCH * BATCH
+        file.truncate(start + done * row_bytes)
         predict = tf.function(lambda x: tf.cast(base(x, training=False), tf.float16))
         with tqdm(total=n, initial=done, desc=f"features, {name}", unit=" images") as bar:
             for batch in _read_ahead(views, range(done, n), BATCH):
