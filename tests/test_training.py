@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from conftest import start_child
 
-from xraylib import training
+from xraylib import features, training
 from xraylib.config import COVID, RunConfig
 
 CONFIG = RunConfig(batch_size=20, epochs=4, seed=7, learning_rate=1e-4)
@@ -57,29 +58,30 @@ def test_the_history_is_what_the_head_does(undisturbed):
     assert last.val_accuracy == pytest.approx((logits.argmax(axis=1) == VALIDATION[1]).mean())
 
 
-def test_adam_with_the_reports_decay(undisturbed):
-    """Table 3: 0.001, divided by 1 + decay x step, decay a tenth of it."""
-    optimizer = undisturbed[0].optimizer
+def borrowed(config: RunConfig) -> keras.Model:
+    """The compiled head that trainings with these settings borrow."""
+    strategy = tf.distribute.get_strategy()
+    bf16 = features.fastest_precision() == "bfloat16"
+    policy = "mixed_bfloat16" if bf16 else "float32"
+    return training._trainer(policy, config.learning_rate, config.decay, strategy)
+
+
+def test_adam_takes_the_steps_that_table_3_asks_for(module_home, tmp_path):
+    training.fit_head([MAPS], LABELS, None, CONFIG, tmp_path)
+    optimizer = borrowed(CONFIG).optimizer
     assert isinstance(optimizer, keras.optimizers.Adam)
     others = (LABELS != COVID).sum()
     assert int(optimizer.iterations) == 4 * -(-others // 14)  # 6 of 20 are COVID-19
-    rates = keras.optimizers.schedules.serialize(optimizer._learning_rate)["config"]
-    assert rates["initial_learning_rate"] == CONFIG.learning_rate
 
 
 @pytest.mark.parametrize("step", [0, 1, 100, 7500])
-def test_the_learning_rate_at_a_step(module_home, tmp_path, monkeypatch, step):
-    compiled = []
-    real = keras.Model.compile
-    monkeypatch.setattr(
-        keras.Model, "compile", lambda self, *a, **k: (compiled.append(a), real(self, *a, **k))
-    )
-    monkeypatch.setattr(keras.Model, "fit", lambda self, *a, **k: None)
-    training.fit_head([MAPS], LABELS, None, RunConfig(), tmp_path)
-    optimizer, loss = compiled[0]
-    assert loss.name == "categorical_crossentropy"
-    optimizer.iterations.assign(step)
-    assert float(optimizer.learning_rate) == pytest.approx(0.001 / (1 + 0.0001 * step), rel=1e-5)
+def test_the_learning_rate_at_a_step(module_home, step):
+    """Table 3: 0.001, divided by 1 + decay x step, decay a tenth of it."""
+    trainer = borrowed(RunConfig())
+    assert trainer.loss.name == "categorical_crossentropy"
+    trainer.optimizer.iterations.assign(step)
+    rate = float(trainer.optimizer.learning_rate)
+    assert rate == pytest.approx(0.001 / (1 + 0.0001 * step), rel=1e-5)
 
 
 def test_without_validation(module_home, tmp_path):
@@ -113,7 +115,7 @@ def test_several_views_are_all_trained_on(module_home, tmp_path):
 KILLED_AT_THE_SECOND_CHECKPOINT = """
 import numpy as np
 from pathlib import Path
-from xraylib import training
+from xraylib import features, training
 from xraylib.config import RunConfig
 training.SAVE_EVERY = 0
 save = training.Checkpoint.save
@@ -184,7 +186,44 @@ def test_logits_for_any_number_of_features(undisturbed):
     assert training.predict_logits(head, MAPS[:0]).shape == (0, 3)
 
 
-def test_the_live_part():
-    live = training.live(MAPS)
-    assert live.shape == (48, 6, 6, 512) and live.flags.c_contiguous
-    np.testing.assert_array_equal(live, MAPS[:, :6, :6])
+def test_the_live_part_is_read_row_by_row():
+    live = training.LiveMaps(MAPS, [5, 3, 11])
+    assert len(live) == 3 and live.shape == (3, 6, 6, 512) and live.dtype == np.float16
+    np.testing.assert_array_equal(live[np.array([2, 0])], MAPS[[11, 5], :6, :6])
+    np.testing.assert_array_equal(training.LiveMaps(live)[[1]], MAPS[[3], :6, :6])
+
+
+ON_TWO_DEVICES = """
+import sys
+import keras
+import numpy as np
+import tensorflow as tf
+from xraylib import training
+from xraylib.config import RunConfig
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+keras.layers.Dropout.call = lambda self, inputs, training=False: inputs  # each device has its own
+data = np.load(sys.argv[1])
+config = RunConfig(batch_size=20, epochs=2, seed=7, learning_rate=1e-4)
+strategies = {"one": tf.distribute.get_strategy(),
+              "two": tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])}
+logits = {}
+for name, strategy in strategies.items():
+    with strategy.scope():
+        head, _ = training.fit_head(
+            [data["maps"]], data["labels"], None, config, f"{sys.argv[2]}/{name}", fast=False)
+    logits[name] = training.predict_logits(head, data["maps"])
+print("replicas", strategies["two"].num_replicas_in_sync)
+np.savez(sys.argv[3], **logits)
+"""
+
+
+def test_two_devices_train_the_head_that_one_trains(module_home, tmp_path):
+    np.savez(tmp_path / "data.npz", maps=MAPS, labels=LABELS)
+    result = tmp_path / "logits.npz"
+    child = start_child(ON_TWO_DEVICES, tmp_path / "data.npz", tmp_path / "checkpoints", result)
+    said, _ = child.communicate(timeout=240)
+    assert child.returncode == 0 and "replicas 2" in said, said
+    logits = np.load(result)
+    assert np.ptp(logits["one"]) > 0.5
+    np.testing.assert_allclose(logits["two"], logits["one"], rtol=0.05, atol=0.05)

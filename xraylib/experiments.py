@@ -229,18 +229,17 @@ def _fit(experiment, manifest, judged, config, checkpoints, run_seed):
         seen, fit = features.FreshViews(manifest.iloc[val], experiment.judge), training.fit_whole
     else:
         views = _training_views(experiment, manifest, config, train)
-        seen, fit = judged[val], training.fit_head
+        seen, fit = training.LiveMaps(judged, val), training.fit_head
     validation = (seen, labels[val]) if len(val) else None
     return fit(views, labels[train], validation, config, checkpoints, run_seed)
 
 
-def _training_views(experiment, manifest, config, rows) -> list[np.ndarray]:
-    """Return the training images' features: one array, or one for each random transform."""
+def _training_views(experiment, manifest, config, rows) -> list[training.LiveMaps]:
+    """Return the training images' features, once, or once for each random transform."""
     n_views = 1 if experiment.train.transform == "none" else config.augmented_views
-    return [
-        features.extract(manifest, experiment.train, config.scaling, config.seed + k)[rows]
-        for k in range(n_views)
-    ]
+    seeds = [config.seed + k for k in range(n_views)]
+    views = [features.extract(manifest, experiment.train, config.scaling, s) for s in seeds]
+    return [training.LiveMaps(view, rows) for view in views]
 
 
 def _write_json(path: Path, content: dict) -> None:

@@ -1,6 +1,8 @@
 """Training the head on frozen features: the report's Table 3, resumable."""
 
+import mmap
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import keras
@@ -22,11 +24,12 @@ def fit_head(
     """Train the report's head on features, going on where an earlier process stopped.
 
     Adam with 1 / (1 + decay t) decay, categorical cross-entropy, up-sampled batches. Every
-    epoch seeds its own chance, so a resumed training ends like an undisturbed one.
+    epoch seeds its own chance, so a resumed training ends like an undisturbed one. Within the
+    scope of a `tf.distribute` strategy each batch is shared out among its devices.
 
     Args:
-        views: sequence of float16 arrays (N, 7, 7, 512): the training images' features, one
-            array for each random transform.
+        views: sequence of float16 arrays or `LiveMaps` (N, 7, 7, 512): the training images'
+            features, one for each random transform.
         labels: int (N,), ids.
         validation: (features (M, 7, 7, 512), labels (M,)) looked at after every epoch, or None.
         config: of the run.
@@ -39,15 +42,33 @@ def fit_head(
         accuracy, and val_loss and val_accuracy where there is a validation set.
     """
     seed = config.seed + run_seed
-    keras.utils.set_random_seed(seed % 2**32)
     bf16 = fast and features.fastest_precision() == "bfloat16"
     with features.dtype_policy("mixed_bfloat16" if bf16 else "float32"):
+        keras.utils.set_random_seed(seed % 2**32)
         head = classifier.build_head(LIVE, fast=True)
-    steps = UpsampledBatches(
-        [live(view) for view in views], labels, config.batch_size, config.upsampling_rate, seed
-    )
-    maps = None if validation is None else _validation(*validation)
-    return head, _train(head, steps, maps, config, folder, seed)
+        policy = keras.config.dtype_policy().name
+        strategy = tf.distribute.get_strategy()
+        trainer = _trainer(policy, config.learning_rate, config.decay, strategy)
+    trainer.set_weights(head.get_weights())
+    for variable in trainer.optimizer.variables:
+        variable.assign(keras.ops.zeros_like(variable))
+    size = config.batch_size
+    views = [LiveMaps(view) for view in views]
+    steps = UpsampledBatches(views, labels, size, config.upsampling_rate, seed)
+    if validation is not None:
+        validation = UpsampledBatches([LiveMaps(validation[0])], validation[1], size, rate=0)
+    history = _train(trainer, steps, validation, config, folder, seed)
+    head.set_weights(trainer.get_weights())
+    return head, history
+
+
+@lru_cache(maxsize=2)
+def _trainer(policy: str, learning_rate: float, decay: float, strategy) -> keras.Model:
+    """Return a compiled head that every training borrows: tracing one costs seconds."""
+    trainer = classifier.build_head(LIVE, fast=True)
+    _compile(trainer, learning_rate, decay)
+    trainer.optimizer.build(trainer.trainable_variables)
+    return trainer
 
 
 def fit_whole(
@@ -70,6 +91,7 @@ def fit_whole(
     seed = config.seed + run_seed
     keras.utils.set_random_seed(seed % 2**32)
     model = classifier.build_model(config.scaling)
+    _compile(model, config.learning_rate, config.decay)
     size, rate = config.batch_size, config.upsampling_rate
     steps = UpsampledBatches(views, labels, size, rate, seed)
     if validation is not None:
@@ -82,14 +104,18 @@ def fit_whole(
     return head, history
 
 
-def _train(model, steps, validation, config: RunConfig, folder, seed: int) -> pd.DataFrame:
-    """Compile as Table 3 says and fit, from the last checkpoint on; returns the history."""
-    rate = keras.optimizers.schedules.InverseTimeDecay(config.learning_rate, 1, config.decay)
+def _compile(model: keras.Model, learning_rate: float, decay: float) -> None:
+    """Give a model the optimizer and the loss of Table 3."""
+    rate = keras.optimizers.schedules.InverseTimeDecay(learning_rate, 1, decay)
     model.compile(
         keras.optimizers.Adam(rate),
         keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
+
+
+def _train(model, steps, validation, config: RunConfig, folder, seed: int) -> pd.DataFrame:
+    """Fit a compiled model, from the last checkpoint on; returns the history."""
     checkpoint = Checkpoint(Path(folder), steps, seed)
     checkpoint.set_model(model)
     model.fit(
@@ -104,9 +130,30 @@ def _train(model, steps, validation, config: RunConfig, folder, seed: int) -> pd
     return pd.DataFrame(checkpoint.history)
 
 
-def live(maps: np.ndarray) -> np.ndarray:
-    """Return the part of features (N, 7, 7, 512) that the head can see, in memory."""
-    return np.ascontiguousarray(maps[:, :LIVE, :LIVE])
+class LiveMaps:
+    """The part of features that the head can see, read from their file batch by batch.
+
+    It stands for an array (N, 6, 6, 512) and takes no more memory than the batch asked for.
+
+    Args:
+        maps: array or memory map (M, 7, 7, 512), or what stands for one.
+        rows: int (N,), the places in `maps` to take; all of them without.
+    """
+
+    def __init__(self, maps, rows=None):
+        self.maps, self.dtype = maps, maps.dtype
+        self.rows = np.arange(len(maps)) if rows is None else np.asarray(rows)
+        self.shape = (len(self.rows), LIVE, LIVE, maps.shape[-1])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, places) -> np.ndarray:
+        """Return the features at places (B,), (B, 6, 6, 512)."""
+        batch = np.array(self.maps[self.rows[places]][:, :LIVE, :LIVE])
+        if isinstance(self.maps, np.memmap):  # the pages stay in the system's cache
+            self.maps._mmap.madvise(mmap.MADV_DONTNEED)
+        return batch
 
 
 def predict_logits(head: keras.Model, maps: np.ndarray, batch_size: int = 256) -> np.ndarray:
@@ -139,8 +186,8 @@ class Checkpoint(keras.callbacks.Callback):
         self.manager = tf.train.CheckpointManager(state, self.folder, max_to_keep=1)
         if self.manager.restore_or_initialize():
             history = pd.read_csv(self.folder / "history.csv")
-            self.history = history[: int(self.epoch)].to_dict("records")
-        return int(self.epoch)
+            self.history = history[: int(self.epoch.numpy())].to_dict("records")
+        return int(self.epoch.numpy())
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.steps.epoch != epoch:
@@ -159,8 +206,3 @@ class Checkpoint(keras.callbacks.Callback):
         self.epoch.assign(epoch)
         self.manager.save()
         self.saved_at = time.monotonic()
-
-
-def _validation(maps, labels) -> tf.data.Dataset:
-    targets = keras.utils.to_categorical(labels, len(CLASS_NAMES))
-    return tf.data.Dataset.from_tensor_slices((live(maps), targets)).batch(256)
