@@ -118,8 +118,9 @@ class Run:
 
     @cached_property
     def head(self) -> keras.Model:
-        """The trained head, taking features (B, 7, 7, 512)."""
-        head = classifier.build_head(fast=True)  # Keras' files name layers by their class
+        """The trained head, taking the live part of features, (B, 6, 6, 512)."""
+        # as it was trained: Keras' files name layers by their class
+        head = classifier.build_head(training.LIVE, fast=True)
         head.load_weights(self.folder / "head.weights.h5")
         return head
 
