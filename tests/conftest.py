@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -129,6 +130,23 @@ def make_manifest(folder: Path, n: int, with_masks: bool = False, side: int = 64
             }
         )
     return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def powerless():
+    """A context without the rights of the superuser, for whom no file is read-only."""
+
+    @contextmanager
+    def dropped():
+        before = os.geteuid()
+        if before == 0:
+            os.seteuid(65534)  # nobody
+        try:
+            yield
+        finally:
+            os.seteuid(before)
+
+    return dropped
 
 
 PREAMBLE = """

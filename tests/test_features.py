@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import make_manifest, start_child
 
-from xraylib import classifier, datasets, features, weights
+from xraylib import arrays, classifier, datasets, features, precision, weights
 from xraylib.features import content_key
 from xraylib.images import ImageError
 from xraylib.preprocessing import Preprocessing
@@ -53,10 +53,7 @@ def test_a_second_call_computes_nothing(stand_in_vgg16, tmp_path, monkeypatch):
     manifest = make_manifest(tmp_path / "images", 2)
     first = np.array(extract(manifest))
 
-    def build_base(*_):
-        raise AssertionError("computed again")
-
-    monkeypatch.setattr(classifier, "build_base", build_base)
+    monkeypatch.setattr(features, "_write", lambda *_: pytest.fail("computed again"))
     np.testing.assert_array_equal(extract(manifest), first)
 
 
@@ -153,13 +150,13 @@ KILLED_AFTER_THREE_BATCHES = """
 from xraylib import datasets, features
 from xraylib.preprocessing import Preprocessing
 features.BATCH = 2
-read_ahead = features._read_ahead
+ahead = features.ahead
 def killing(*arguments):
-    for number, batch in enumerate(read_ahead(*arguments)):
+    for number, batch in enumerate(ahead(*arguments)):
         if number == 3:
             die()
         yield batch
-features._read_ahead = killing
+features.ahead = killing
 features.extract(datasets.read(sys.argv[1]), Preprocessing(), "report")
 """
 
@@ -175,7 +172,7 @@ def test_a_killed_extraction_goes_on_and_ends_byte_by_byte_alike(
     (part,) = files(stand_in_vgg16)
     path = stand_in_vgg16 / "features" / part
     assert path.suffix == ".part"
-    start = features._header_bytes(path)
+    start = arrays.header_bytes(path)
     assert path.stat().st_size == start + 3 * BATCH * ROW_BYTES
     with open(path, "ab") as file:  # as if the kill had cut the next batch in its second row
         file.write(b"\xff" * (ROW_BYTES + 1000))
@@ -222,11 +219,7 @@ def test_two_processes_that_want_the_same_wait_for_each_other(
         if line == "reading\n":
             break
     assert child.poll() is None, "".join(said)
-
-    def build_base(*_):
-        raise AssertionError("computed while another process did")
-
-    monkeypatch.setattr(classifier, "build_base", build_base)
+    monkeypatch.setattr(features, "_write", lambda *_: pytest.fail("computed by two processes"))
     waited_for = np.array(extract(manifest))
     child.communicate(timeout=120)
     assert child.returncode == 0
@@ -237,33 +230,56 @@ def test_two_processes_that_want_the_same_wait_for_each_other(
 def test_the_precision_is_measured_once_and_kept(home, monkeypatch):
     for kept in (home / "features").glob("precision-*"):
         kept.unlink()
-    features.fastest_precision.cache_clear()
+    precision.fastest_precision.cache_clear()
     measured = []
 
     def seconds(dtype):
         measured.append(dtype.name)
         return {"float32": 2.0, "bfloat16": 1.0}[dtype.name]
 
-    monkeypatch.setattr(features, "_time_convolution", seconds)
-    assert features.fastest_precision() == "bfloat16"
+    monkeypatch.setattr(precision, "_time_convolution", seconds)
+    assert precision.fastest_precision() == "bfloat16"
     assert sorted(measured) == ["bfloat16", "float32"]
-    features.fastest_precision.cache_clear()  # as another process would find it
-    assert features.fastest_precision() == "bfloat16" and len(measured) == 2
+    precision.fastest_precision.cache_clear()  # as another process would find it
+    assert precision.fastest_precision() == "bfloat16" and len(measured) == 2
 
 
 @pytest.mark.parametrize(("gain", "choice"), [(1.2, "float32"), (1.4, "bfloat16")])
 def test_bfloat16_has_to_be_clearly_faster(home, monkeypatch, gain, choice):
     for kept in (home / "features").glob("precision-*"):
         kept.unlink()
-    features.fastest_precision.cache_clear()
+    precision.fastest_precision.cache_clear()
     monkeypatch.setattr(
-        features, "_time_convolution", lambda dtype: gain if dtype.name == "float32" else 1.0
+        precision, "_time_convolution", lambda dtype: gain if dtype.name == "float32" else 1.0
     )
-    assert features.fastest_precision() == choice
+    assert precision.fastest_precision() == choice
 
 
 def test_a_convolution_is_timed():
-    assert features._time_convolution(features.tf.float32) > 0
+    assert precision._time_convolution(precision.tf.float32) > 0
+
+
+def test_the_network_is_built_once_for_all_views_and_anew_for_other_weights(
+    stand_in_vgg16, tmp_path, monkeypatch
+):
+    features._predictor.cache_clear()
+    built, build_base = [], classifier.build_base
+
+    def counted(*arguments):
+        built.append(arguments)
+        return build_base(*arguments)
+
+    monkeypatch.setattr(classifier, "build_base", counted)
+    manifest = make_manifest(tmp_path / "images", 2, with_masks=True)
+    extract(manifest)
+    extract(manifest, LUNGS)
+    assert built == [("report",)]
+    features.extract(manifest, WHOLE, "vgg16")
+    assert built == [("report",), ("vgg16",)]
+    monkeypatch.setattr(weights, "TENSORS_SHA256", "other")
+    with pytest.raises(weights.WeightsError):  # asked for, and not at hand
+        features.extract(manifest, WHOLE, "vgg16")
+    assert len(built) == 3
 
 
 def test_earlier_taps_are_averaged_down_and_stand_beside_block5(stand_in_vgg16, tmp_path):

@@ -32,3 +32,23 @@ def test_a_table_comes_back_with_its_day_and_machine(folder):
 def test_a_missing_table_says_how_to_make_it(folder):
     with pytest.raises(FileNotFoundError, match="run the book with the profile real"):
         results.load("real", "never_written")
+
+
+def test_an_installation_brings_the_tables_of_real_runs(folder, monkeypatch):
+    monkeypatch.setattr(results, "SHIPPED", folder / "measured")
+    (folder / "measured").mkdir()
+    (folder / "measured/kept.csv").write_text("n\n4\n")
+    assert results.load("real", "kept").n.tolist() == [4]
+    with pytest.raises(FileNotFoundError):
+        results.load("quick", "kept")
+
+
+def test_the_origin_of_a_table_names_day_machine_command_and_data(folder):
+    results.save(pd.DataFrame({"n": [1], "data": ["kermany"]}), "real", "table")
+    line = results.origin("real", "table")
+    assert "kermany" in line
+    assert "make book PROFILE=real" in line
+    assert pd.Timestamp.today().strftime("%Y-") in line
+    results.save(pd.DataFrame({"n": [1]}), "real", "other", "python -m xraylib.segmentation")
+    assert "darkcovidnet" in results.origin("real", "other")
+    assert "python -m xraylib.segmentation" in results.origin("real", "other")

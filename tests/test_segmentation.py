@@ -55,14 +55,14 @@ def test_patience_ends_the_training(pairs, tmp_path):
 
 
 INTERRUPTED = """
-from xraylib import datasets, segmentation
+from xraylib import datasets, files, segmentation
 from xraylib.unet import UNetConfig
-write = segmentation._save
+write = files.save_weights
 def die_in_the_second_epoch(model, path):
     write(model, path)
     if path.name == "epoch1.weights.h5":
         die()
-segmentation._save = die_in_the_second_epoch
+files.save_weights = die_in_the_second_epoch
 manifest, folder, settings = sys.argv[1:]
 segmentation.train_unet(datasets.read(manifest), UNetConfig(**eval(settings)), folder)
 """

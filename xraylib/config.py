@@ -6,6 +6,8 @@ from pathlib import Path
 
 import platformdirs
 
+from xraylib import files
+
 CLASS_NAMES = ("normal", "pneumonia", "COVID-19")  # the report's order: 0, 1, 2
 COVID = CLASS_NAMES.index("COVID-19")
 IMAGE_SIZE = 224  # what VGG16 was trained on, and the report's input
@@ -93,8 +95,12 @@ def home(*parts: str) -> Path:
     """Return a folder below `XRAYLIB_HOME` (default: the user's cache folder), made if missing.
 
     It holds `data/`, `weights/`, `features/`, `masks/` and `runs/`.
+
+    Raises:
+        WriteError: the folder cannot be made.
     """
     root = os.environ.get("XRAYLIB_HOME") or platformdirs.user_cache_dir("xraylib-book")
     folder = Path(root).expanduser().absolute().joinpath(*parts)
-    folder.mkdir(parents=True, exist_ok=True)
+    with files.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return folder

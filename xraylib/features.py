@@ -2,28 +2,25 @@
 
 import hashlib
 import json
-import os
-import platform
-import time
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from filelock import FileLock
 from tqdm.auto import tqdm
 
-from xraylib import classifier, images, weights
+from xraylib import arrays, classifier, cluster, files, images, weights
 from xraylib.config import home
+from xraylib.precision import dtype_policy, fastest_precision
 from xraylib.preprocessing import Preprocessing
+from xraylib.streaming import ahead, spans
 
 SIDE = 7  # of block5_pool's maps; earlier blocks are averaged down to it
 TAPS = (classifier.FEATURES,)
 BATCH = 32
+SHARD = 16  # batches: some seconds' work, for a worker of a cluster to do or to do again
 
 
 def extract(
@@ -33,13 +30,15 @@ def extract(
     transform_seed: int = 0,
     precision: str = "auto",
     taps: tuple[str, ...] = TAPS,
+    client=None,
 ) -> np.memmap:
     """Return block5_pool of every image of a manifest, computed now or on an earlier day.
 
     The file is keyed by content: the bytes of the images (and of the masks that the view
     needs), the preprocessing, the weights and the precision. It is appended to batch by batch
     under a temporary name, so that a killed process loses one batch at most, and renamed when
-    whole. Processes that want the same features wait for each other.
+    whole. Processes that want the same features wait for each other. On a cluster every worker
+    computes shards of the manifest, and the same file comes of them.
 
     Args:
         manifest: one row an image.
@@ -49,6 +48,7 @@ def extract(
         precision: `float32`, `bfloat16`, or `auto` for the faster one on this machine.
         taps: names of VGG16's layers to keep, beside or in place of block5_pool; maps larger
             than 7 x 7 are averaged down to it.
+        client: of a Dask cluster, see `cluster.connect`.
 
     Returns:
         read-only float16 memory map (N, 7, 7, C), rows in the manifest's order; C is 512 for
@@ -58,18 +58,18 @@ def extract(
         ImageError: an image or mask cannot be read.
         ValueError: the view needs masks and an image has none.
     """
-    keras_policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
     if precision == "auto":
         precision = fastest_precision()
-    key = content_key(manifest, preprocessing, scaling, transform_seed, precision, taps)
-    target = home("features") / f"{key}.npy"
+    settings = (preprocessing, scaling, transform_seed, precision, taps)
+    target = home("features") / f"{content_key(manifest, *settings)}.npy"
     if not target.exists():
-        with FileLock(f"{target}.lock"):
+        with files.locked(target):
             if not target.exists():
-                with dtype_policy(keras_policy[precision]):
-                    base = _tapped(classifier.build_base(scaling), taps)
-                views = _views(manifest, preprocessing, transform_seed)
-                _append_rows(target, base, views, len(manifest), preprocessing.region)
+                client = cluster.connect(client)
+                if client is None:
+                    _write(manifest, 0, target, *settings)
+                else:
+                    _write_on_cluster(client, manifest, target, settings)
     return np.load(target, mmap_mode="r")
 
 
@@ -87,6 +87,18 @@ def content_key(
         if preprocessing.needs_mask and row.mask_path:
             digest.update(_file_digest(row.mask_path))
     return digest.hexdigest()[:32]
+
+
+@lru_cache(maxsize=1)
+def _predictor(scaling: str, taps: tuple[str, ...], precision: str, weights_sha256: str):
+    """Build the frozen network for all views and shards to come, and say the shape of a row.
+
+    Kept by the hash of its weights too: with other weights it is another network.
+    """
+    with dtype_policy({"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]):
+        base = _tapped(classifier.build_base(scaling), taps)
+    predict = tf.function(lambda x: tf.cast(base(x, training=False), tf.float16))
+    return predict, base.output_shape[1:]
 
 
 def _tapped(base: keras.Model, taps: tuple[str, ...]) -> keras.Model:
@@ -155,103 +167,51 @@ def view_rng(seed: int, index: int) -> np.random.Generator:
     return np.random.default_rng([seed, index])
 
 
-@cache
-def fastest_precision() -> str:
-    """Measure one convolution of VGG16 in float32 and bfloat16, once on each machine.
+def _views(manifest, preprocessing, transform_seed, first: int = 0):
+    """Return a function from a place in the manifest to the view there.
 
-    The choice is kept in `XRAYLIB_HOME`, so that a busy moment later does not change it and
-    with it every number that follows.
-
-    Returns:
-        `bfloat16` where it is at least 1.3 times as fast, else `float32`.
+    Args:
+        first: where the manifest stands in a larger one, whose places seed the transforms.
     """
-    kept = home("features") / f"precision-{platform.node()}.txt"
-    if kept.exists():
-        return kept.read_text().strip()
-    seconds = {dtype: _time_convolution(dtype) for dtype in (tf.float32, tf.bfloat16)}
-    choice = "bfloat16" if seconds[tf.float32] > 1.3 * seconds[tf.bfloat16] else "float32"
-    part = kept.with_suffix(f".{os.getpid()}")
-    part.write_text(choice)
-    part.replace(kept)
-    return choice
-
-
-class dtype_policy:
-    """Set Keras' dtype policy for the layers built in a `with` block."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __enter__(self):
-        self.before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(self.name)
-
-    def __exit__(self, *_):
-        keras.config.set_dtype_policy(self.before)
-
-
-def _time_convolution(dtype) -> float:
-    maps = tf.ones((8, 56, 56, 256), dtype)
-    kernel = tf.ones((3, 3, 256, 256), dtype)
-    convolve = tf.function(lambda x: tf.reduce_sum(tf.nn.conv2d(x, kernel, 1, "SAME")))
-    convolve(maps).numpy()  # the first call traces
-    best = float("inf")
-    for _ in range(3):
-        start = time.perf_counter()
-        convolve(maps).numpy()
-        best = min(best, time.perf_counter() - start)
-    return best
-
-
-def _views(manifest, preprocessing, transform_seed):
-    """Return a function from a place in the manifest to the view there."""
     rows = list(manifest.itertuples())
-    return lambda i: load_view(rows[i], preprocessing, view_rng(transform_seed, i))
+    return lambda i: load_view(rows[i], preprocessing, view_rng(transform_seed, first + i))
 
 
-def _append_rows(target: Path, base, views, n: int, name: str) -> None:
-    """Compute what a file of features still lacks, then give it its name."""
-    part = target.with_suffix(".part")
-    shape = base.output_shape[1:]
-    row_bytes = int(np.prod(shape)) * 2  # float16
-    with open(part, "ab") as file:
-        if file.tell() == 0:
-            header = {"descr": "<f2", "fortran_order": False, "shape": (n, *shape)}
-            np.lib.format.write_array_header_1_0(file, header)
-            file.flush()
-        start = _header_bytes(part)
-        # whole batches only: a kill may have cut one, and a row's last bit depends on its batch
-        done = (file.tell() - start) // row_bytes // BATCH * BATCH
-        file.truncate(start + done * row_bytes)
-        predict = tf.function(lambda x: tf.cast(base(x, training=False), tf.float16))
-        with tqdm(total=n, initial=done, desc=f"features, {name}", unit=" images") as bar:
-            for batch in _read_ahead(views, range(done, n), BATCH):
-                file.write(predict(batch).numpy().tobytes())
-                file.flush()
+def _write(
+    manifest, first, target: Path, preprocessing, scaling, transform_seed, precision, taps
+) -> None:
+    """Compute the features of a manifest, or of a shard that starts at `first`, into a file."""
+    predict, shape = _predictor(scaling, taps, precision, weights.TENSORS_SHA256)
+    views, n = _views(manifest, preprocessing, transform_seed, first), len(manifest)
+
+    def read(span: range) -> np.ndarray:
+        return np.stack([views(i) for i in span])[..., None].astype(np.float32)
+
+    def rest(done: int):
+        title = f"features, {preprocessing.region}"
+        with tqdm(total=n, initial=done, desc=title, unit=" images") as bar:
+            for batch in ahead(read, spans(done, n, BATCH)):
+                yield predict(batch).numpy()
                 bar.update(len(batch))
-        os.fsync(file.fileno())
-    part.replace(target)
+
+    arrays.grow(target, (n, *shape), BATCH, rest)
 
 
-def _header_bytes(path: Path) -> int:
-    with open(path, "rb") as file:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)
-        return file.tell()
+def _write_on_cluster(client, manifest, target: Path, settings: tuple) -> None:
+    """Let the workers compute shards of whole batches, each a file, and join them."""
+    title = f"features, {settings[0].region}"
+    size = SHARD * BATCH
+    shards = cluster.map_shards(client, _write_shard, manifest, size, target, settings, title=title)
+    cluster.check_shared(shards)
+    arrays.join(target, shards)
+    for leftover in target.parent.glob(f"{target.stem}-*"):
+        leftover.unlink()
 
 
-def _read_ahead(views, places: range, batch_size: int, ahead: int = 2):
-    """Yield batches float32 (B, 224, 224, 1), decoded on a thread while others are computed."""
-
-    def read(start: int) -> np.ndarray:
-        stack = [views(i) for i in places[start : start + batch_size]]
-        return np.stack(stack)[..., None].astype(np.float32)
-
-    with ThreadPoolExecutor(1) as pool:
-        waiting = deque()
-        for start in range(0, len(places), batch_size):
-            waiting.append(pool.submit(read, start))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+def _write_shard(shard: pd.DataFrame, first: int, whole: Path, settings: tuple) -> Path:
+    """Compute a shard on a worker, going on where a killed one stopped; return its file."""
+    target = whole.with_name(f"{whole.stem}-{first}-{first + len(shard)}.npy")
+    with files.locked(target):
+        if not target.exists():
+            _write(shard, first, target, *settings)
+    return target

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import cv2
@@ -11,15 +10,19 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xraylib import features
+from xraylib import cluster, files
 from xraylib.config import home
 from xraylib.images import read_grey, read_mask, resize
+from xraylib.precision import dtype_policy, fastest_precision
+from xraylib.streaming import ahead
 from xraylib.unet import UNetConfig, build_unet
 
 WEIGHTS = "unet.weights.h5"  # in a run's folder
 SMALLEST_SHARE, LARGEST_SHARE = 0.10, 0.70  # of the image; what lies outside is flagged
 OPENING = 0.02  # of the shorter side: bridges as thin as this, say along an arm, are cut
 BATCH = 16
+SHARD = 32 * BATCH  # images that a worker of a cluster takes at once
+TITLE = "lung masks"  # of the progress bar
 
 
 def load_unet(folder) -> keras.Model:
@@ -28,19 +31,24 @@ def load_unet(folder) -> keras.Model:
     Raises:
         FileNotFoundError: the folder holds no trained U-Net.
     """
-    folder = Path(folder)
-    if not (folder / WEIGHTS).is_file():
-        raise FileNotFoundError(f"{folder}: no {WEIGHTS}; train it with segmentation.train_unet")
-    config = UNetConfig(**json.loads((folder / "config.json").read_text()))
+    trained = _weights_file(folder)
+    config = UNetConfig(**json.loads((trained.parent / "config.json").read_text()))
     model = build_in_fast_precision(config, pretrained=False)
-    model.load_weights(folder / WEIGHTS)
+    model.load_weights(trained)
     return model
+
+
+def _weights_file(folder) -> Path:
+    path = Path(folder) / WEIGHTS
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder}: no {WEIGHTS}; train it with segmentation.train_unet")
+    return path
 
 
 def build_in_fast_precision(config: UNetConfig, pretrained: bool = True) -> keras.Model:
     """Build a U-Net that computes in bfloat16 where this machine gains by it."""
-    fast = features.fastest_precision() == "bfloat16"
-    with features.dtype_policy("mixed_bfloat16" if fast else "float32"):
+    fast = fastest_precision() == "bfloat16"
+    with dtype_policy("mixed_bfloat16" if fast else "float32"):
         return build_unet(config.size, config.filters, config.levels, config.encoder, pretrained)
 
 
@@ -97,15 +105,13 @@ def flag(share: float) -> str:
 
 def write_mask(path, mask: np.ndarray) -> None:
     """Write a mask as PNG, 0 and 255, whole or not at all."""
-    part = Path(path).with_name(f"{Path(path).name}.{os.getpid()}.part")
     done, content = cv2.imencode(".png", 255 * mask.astype(np.uint8))
     if not done:
         raise ValueError(f"{path}: a mask of {mask.shape} cannot be written as PNG")
-    part.write_bytes(content.tobytes())
-    part.replace(path)
+    files.write_bytes(path, content.tobytes())
 
 
-def predict_masks(manifest: pd.DataFrame, folder) -> pd.DataFrame:
+def predict_masks(manifest: pd.DataFrame, folder, client=None) -> pd.DataFrame:
     """Give every image of a manifest a predicted lung mask.
 
     All images are treated alike: an image with a drawn mask gets a predicted one too, so that
@@ -118,6 +124,7 @@ def predict_masks(manifest: pd.DataFrame, folder) -> pd.DataFrame:
     Args:
         manifest: a table with path.
         folder: of a trained U-Net, see `segmentation.train_unet`.
+        client: of a Dask cluster, see `cluster.connect`.
 
     Returns:
         a copy with mask_path filled and two more columns: lung_share, the lungs' share of the
@@ -127,24 +134,45 @@ def predict_masks(manifest: pd.DataFrame, folder) -> pd.DataFrame:
         FileNotFoundError: the folder holds no trained U-Net.
         ImageError: an image cannot be read.
     """
-    model = load_unet(folder)
-    weights = hashlib.sha256((Path(folder) / WEIGHTS).read_bytes()).hexdigest()[:16]
-    kept = home("masks", f"{weights}-{features.fastest_precision()}")
-    targets, shares = [], []
-    with tqdm(total=len(manifest), desc="lung masks", unit=" images") as bar:
-        for start in range(0, len(manifest), BATCH):
-            paths = manifest.path.iloc[start : start + BATCH].tolist()
-            names = [_masks_path(kept, path) for path in paths]
-            new = {name: path for name, path in zip(names, paths, strict=True) if not name.exists()}
-            if new:
-                masks = segment_images(model, [read_grey(path) for path in new.values()])
-                for name, mask in zip(new, masks, strict=True):
-                    write_mask(name, mask)
-            targets += map(str, names)
-            shares += [float(read_mask(name).mean()) for name in names]
-            bar.update(len(paths))
+    weights = hashlib.sha256(_weights_file(folder).read_bytes()).hexdigest()[:16]
+    kept = home("masks", f"{weights}-{fastest_precision()}")
+    client = cluster.connect(client)
+    if client is None:
+        found = _predict(manifest, 0, folder, kept)
+    else:
+        settings = (folder, kept)
+        parts = cluster.map_shards(client, _predict, manifest, SHARD, *settings, title=TITLE)
+        found = [pair for part in parts for pair in part]
+    paths, shares = [path for path, _ in found], [share for _, share in found]
+    cluster.check_shared(paths)
     flags = [flag(share) for share in shares]
-    return manifest.assign(mask_path=targets, lung_share=shares, mask_flag=flags)
+    return manifest.assign(mask_path=paths, lung_share=shares, mask_flag=flags)
+
+
+def _predict(manifest: pd.DataFrame, first: int, folder, kept: Path) -> list[tuple[str, float]]:
+    """Write the masks that are missing; return path and lung share of each.
+
+    `first`, where a shard starts in the whole manifest, decides nothing here.
+    """
+    model, paths, found = load_unet(folder), manifest.path.tolist(), []
+    batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
+    with tqdm(total=len(paths), desc=TITLE, unit=" images") as bar:
+        for names, new in ahead(lambda batch: _read_new(batch, kept), batches):
+            # one of the same pixels may have been written since the batch was read
+            new = {name: image for name, image in new.items() if not name.exists()}
+            masks = segment_images(model, list(new.values())) if new else []
+            for name, mask in zip(new, masks, strict=True):
+                write_mask(name, mask)
+            found += [(str(name), float(read_mask(name).mean())) for name in names]
+            bar.update(len(names))
+    return found
+
+
+def _read_new(paths: list[str], kept: Path) -> tuple[list[Path], dict[Path, np.ndarray]]:
+    """Return where the masks of images lie, and the images of those that are not there yet."""
+    names = [_masks_path(kept, path) for path in paths]
+    new = {name: path for name, path in zip(names, paths, strict=True) if not name.exists()}
+    return names, {name: read_grey(path) for name, path in new.items()}
 
 
 def _masks_path(kept: Path, path: str) -> Path:

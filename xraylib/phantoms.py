@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from . import files
 from .anatomy import Patient, draw_chest
 from .config import CLASS_NAMES
 from .drawing import Frame
@@ -115,8 +116,8 @@ def _check(label: int, source: str, size: int) -> None:
 def _write_image(folder: Path, name: str, image: np.ndarray) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), image):
-        raise OSError(f"{path}: could not be written; is the disk full?")
+    _, content = cv2.imencode(".png", image)
+    path.write_bytes(content.tobytes())  # cv2.imwrite would not notice a full disk
 
 
 def _write_patient(folder: Path, label: int, patient: int, images: int, settings: dict) -> list:
@@ -184,6 +185,7 @@ def write_phantoms(
     Raises:
         ValueError: an argument is outside its range.
         FileExistsError: the folder holds something else.
+        WriteError: it cannot be written.
     """
     _check_confounding(confounding)
     _check(0, next(iter(SOURCES)), size)
@@ -194,10 +196,13 @@ def write_phantoms(
     folder = Path(folder)
     if _is_whole(folder, settings):
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        whole = Path(scratch) / folder.name
-        _write_all(whole, settings)
+    with files.writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent)
+    with scratch:
+        whole = Path(scratch.name) / folder.name
+        with files.writing(folder):
+            _write_all(whole, settings)
         try:
             whole.rename(folder)
         except OSError:  # another process was faster

@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass, replace
 import cv2
 import numpy as np
 
-from xraylib import images
+from xraylib import images, scanners
 from xraylib.config import IMAGE_SIZE
 
 REGIONS = ("whole", "lungs", "lungs_erased", "lung_box_erased", "silhouette")
+EQUALISE = ("none", "global", "clahe", "bands")
+TRANSFORMS = ("none", "table2", "scanner")
 
 
 @dataclass(frozen=True)
@@ -19,9 +21,11 @@ class Preprocessing:
     Attributes:
         region: `whole`; `lungs` (black outside); `lungs_erased` (black inside);
             `lung_box_erased` (the lungs' bounding box black); `silhouette` (the mask alone).
-        equalise: `none`, `global` or `clahe`, see `images.equalise`.
+        equalise: `none`, `global` or `clahe`, see `images.equalise`; or `bands`: details of
+            each size alike within the lungs, see `scanners.equalise_bands`.
         crop: cut to the lungs' bounding box, with a margin of 5 %.
-        transform: `none`, or `table2`: the report's random transforms (training images only).
+        transform: `none`; or, for training images, `table2`: the report's random transforms; or
+            `scanner`: random posture, exposure, sharpness and noise, see `scanners.vary`.
         size: side of the result in pixels.
     """
 
@@ -34,14 +38,21 @@ class Preprocessing:
     def __post_init__(self):
         if self.region not in REGIONS:
             raise ValueError(f"no region {self.region!r}: choose one of {', '.join(REGIONS)}")
-        if self.equalise not in ("none", "global", "clahe"):
-            raise ValueError(f"no equalisation {self.equalise!r}: choose none, global or clahe")
-        if self.transform not in ("none", "table2"):
-            raise ValueError(f"no transform {self.transform!r}: choose none or table2")
+        if self.equalise not in EQUALISE:
+            raise ValueError(
+                f"no equalisation {self.equalise!r}: choose one of {', '.join(EQUALISE)}"
+            )
+        if self.transform not in TRANSFORMS:
+            raise ValueError(
+                f"no transform {self.transform!r}: choose one of {', '.join(TRANSFORMS)}"
+            )
+        if self.equalise == "bands" and self.transform == "table2":
+            raise ValueError("bands are equalised after the transform: choose scanner or none")
 
     @property
     def needs_mask(self) -> bool:
-        return self.region != "whole" or self.crop
+        needing = self.crop or self.equalise == "bands" or self.transform == "scanner"
+        return self.region != "whole" or needing
 
     @property
     def still(self) -> "Preprocessing":
@@ -70,11 +81,39 @@ class Preprocessing:
             raise ValueError("a random view needs rng, the source of chance")
         if self.needs_mask:
             _check_mask(image, mask)
+        if self.transform == "scanner":
+            image, mask = scanners.vary(image, mask, rng)
+        if self.equalise == "bands":
+            return self._equalised_bands(image, mask)
         view = _keep(self.region, images.equalise(image, self.equalise), mask)
         if self.crop:
             view = view[_lung_box(mask, margin=0.05)]
         view = images.resize(view, self.size)
         return random_transform(view, rng) if self.transform == "table2" else view
+
+    def _equalised_bands(self, image, mask) -> np.ndarray:
+        """Equalise last: what is fine or coarse is measured in the view, not in the file."""
+        if self.crop:
+            box = _lung_box(mask, margin=0.05)
+            image, mask = image[box], mask[box]
+        image, mask = images.resize(image, self.size), images.resize(mask, self.size)
+        return _keep(self.region, scanners.equalise_bands(image, mask), mask)
+
+    def place(self, heatmap: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Put a map of the view back where the view was cut from the image.
+
+        Args:
+            heatmap: float32 (size, size), of a view without random transforms.
+            mask: bool (H, W), the lungs.
+
+        Returns:
+            float32 (H, W), 0 where the view did not reach.
+        """
+        box = _lung_box(mask, margin=0.05) if self.crop else np.s_[:, :]
+        placed = np.zeros(mask.shape, np.float32)
+        height, width = placed[box].shape
+        placed[box] = cv2.resize(heatmap, (width, height), interpolation=cv2.INTER_LINEAR)
+        return placed
 
 
 class PreprocessingMismatch(ValueError):

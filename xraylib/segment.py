@@ -31,7 +31,7 @@ def find_images(folder) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    files = sorted(f for f in folder.iterdir() if f.is_file() and f.suffix.lower() in SUFFIXES)
+    files = sorted(f for f in folder.iterdir() if not f.is_dir() and f.suffix.lower() in SUFFIXES)
     if not files:
         raise FileNotFoundError(f"{folder}: no file that ends in {', '.join(SUFFIXES)}")
     by_stem = defaultdict(list)
@@ -86,10 +86,15 @@ def segment_file(model, file: Path, out: Path) -> dict:
     return {"file": file.name, "lung_share": f"{share:.4f}", "flag": flag(share), "error": ""}
 
 
+def _printable(text: str) -> str:
+    """Return text without the bytes of file names that are no UTF-8; they stand as \\udcff."""
+    return text.encode("utf8", "backslashreplace").decode("utf8")
+
+
 def main(arguments=None) -> int:
     """Run the command; returns 0, 1 if a file could not be read, 2 if nothing could be done."""
     parser = argparse.ArgumentParser(prog="python -m xraylib.segment", description=__doc__)
-    parser.add_argument("folder", type=Path, help="with PNG or JPEG radiographs")
+    parser.add_argument("folder", type=Path, help="with PNG, JPEG or DICOM radiographs")
     parser.add_argument("out", type=Path, help="for the masks; made if missing")
     parser.add_argument("--profile", choices=PROFILES, default="real", help="whose U-Net")
     options = parser.parse_args(arguments)
@@ -107,7 +112,7 @@ def main(arguments=None) -> int:
     failed = 0
     for file in files:
         row = segment_file(model, file, options.out)
-        writer.writerow(row)
+        writer.writerow({name: _printable(text) for name, text in row.items()})
         failed += bool(row["error"])
     return int(failed > 0)
 

@@ -12,10 +12,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 from tqdm.auto import tqdm
 
-from xraylib import datasets, results
+from xraylib import datasets, files, results
 from xraylib.config import home, profile
 from xraylib.images import read_grey, read_mask
 from xraylib.intervals import bootstrap_mean
@@ -63,14 +62,14 @@ def train_unet(manifest, config: UNetConfig | None = None, folder=None, start=No
     config = config or UNetConfig()
     folder = Path(folder or run_folder(manifest, config, start))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    with files.locked(folder):
         if not (folder / WEIGHTS).exists():
             pairs = split_pairs(check_pairs(manifest), config)
             part = folder.with_name(f"{folder.name}.part")
             part.mkdir(exist_ok=True)
             seconds = _fit(pairs, config, part, start)
             _finish(pairs, config, part, seconds)
-            part.replace(folder)
+            files.name_folder(part, folder)
     return folder
 
 
@@ -122,11 +121,11 @@ def _fit(pairs: pd.DataFrame, config: UNetConfig, part: Path, start) -> float:
         row = {name: values[0] for name, values in fitted.history.items()}
         row["seconds"] = time.perf_counter() - begin
         history = pd.concat([history, pd.DataFrame([row])], ignore_index=True)
-        _save(model, _checkpoint(part, epoch))
+        files.save_weights(model, _checkpoint(part, epoch))
         if _epochs_since_best(history) == 0:
-            _save(model, part / "best.weights.h5")
-        history.to_csv(part / "history.new", index=False)
-        (part / "history.new").replace(part / "history.csv")
+            files.save_weights(model, part / "best.weights.h5")
+        with files.whole_file(part / "history.csv") as new:
+            history.to_csv(new, index=False)
         _checkpoint(part, epoch - 1).unlink(missing_ok=True)
         bar.update()
     bar.close()
@@ -150,19 +149,14 @@ def _epochs_since_best(history: pd.DataFrame) -> int:
     return 0 if history.empty else len(history) - 1 - int(history.val_dice_metric.argmax())
 
 
-def _save(model: keras.Model, path: Path) -> None:
-    part = path.with_name(f"part-{path.name}")  # Keras wants the ending .weights.h5
-    model.save_weights(part)
-    part.replace(path)
-
-
 def _finish(pairs: pd.DataFrame, config: UNetConfig, part: Path, seconds: float) -> None:
     """Write what a run folder holds besides the history, and remove the checkpoints."""
     model = build_unet(config.size, config.filters, config.levels, config.encoder, False)
     model.load_weights(part / "best.weights.h5")
-    _save(model, part / WEIGHTS)  # without Adam's state
-    (part / "config.json").write_text(json.dumps(asdict(config), indent=2))
-    pairs.to_csv(part / "split.csv", index=False)
+    files.save_weights(model, part / WEIGHTS)  # without Adam's state
+    files.write_text(part / "config.json", json.dumps(asdict(config), indent=2))
+    with files.whole_file(part / "split.csv") as split:
+        pairs.to_csv(split, index=False)
     unseen = pairs[~pairs.patient_id.isin(pairs.patient_id[pairs.split.isin(["train", "val"])])]
     judged = judge_unet(part, unseen)
     metrics = {
@@ -170,7 +164,7 @@ def _finish(pairs: pd.DataFrame, config: UNetConfig, part: Path, seconds: float)
         "with_masks_drawn_elsewhere": summarise(judged),
         "train_seconds": seconds,
     }
-    (part / "metrics.json").write_text(json.dumps(metrics, indent=2))
+    files.write_text(part / "metrics.json", json.dumps(metrics, indent=2))
     for path in [*part.glob("epoch*.weights.h5"), part / "best.weights.h5"]:
         path.unlink()
 
@@ -242,5 +236,5 @@ def compare_training(real, phantom, config: UNetConfig | None = None) -> pd.Data
 
 if __name__ == "__main__":  # too long for a chapter; chapter 3.2.3 shows the table it keeps
     table = compare_training(datasets.load(profile("real")), datasets.load(profile("quick")))
-    results.save(table, "real", "unet_training")
+    results.save(table, "real", "unet_training", "python -m xraylib.segmentation")
     print(table.round(3).to_string())

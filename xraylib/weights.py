@@ -12,8 +12,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from filelock import FileLock
 
+from xraylib import files
 from xraylib.config import home
 
 FILE_NAME = "vgg16_imagenet_notop.weights.h5"
@@ -48,9 +48,10 @@ def vgg16_weights_path(path=None) -> Path:
         check_file(named)
         return Path(named)
     kept = home("weights") / FILE_NAME
-    with FileLock(f"{kept}.lock"):
-        if not kept.exists():
-            _fetch(kept)
+    if not kept.exists():
+        with files.locked(kept):
+            if not kept.exists():
+                _fetch(kept)
     check_file(kept)
     return kept
 
@@ -123,9 +124,7 @@ def _fetch(target: Path) -> None:
 def _write(tensors, target: Path) -> None:
     model = _vgg16(weights=None)
     model.set_weights(tensors)
-    part = target.with_name(f"part-{FILE_NAME}")  # Keras wants the ending .weights.h5
-    model.save_weights(part)
-    part.replace(target)
+    files.save_weights(model, target)
 
 
 def _vgg16(weights) -> keras.Model:

@@ -1,0 +1,139 @@
+"""Writing files whole or not at all, with errors that say what to do."""
+
+import errno
+import math
+import os
+import uuid
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock
+
+HDF5_EXTRA = 1_000_000  # bytes that a file may take for other things than tensors
+
+
+class WriteError(OSError):
+    """Something cannot be written; the message names it, the reason and the way out."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}"
+
+
+@contextmanager
+def writing(path):
+    """Turn an `OSError` within a `with` block into a `WriteError` that names `path`.
+
+    Args:
+        path: of the file or folder that the block writes.
+
+    Raises:
+        WriteError: with the `errno` of the error that the block ended with.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        raise WriteError(error.errno, _advice(path, error), str(path)) from error
+
+
+def _advice(path, error: OSError) -> str:
+    reason = error.strerror or str(error)  # h5py's errors carry no number, only a text
+    full = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    way_out = "free some space" if error.errno in full else "make it writable"
+    return f"cannot be written ({reason}): {way_out}, or set XRAYLIB_HOME to another folder"
+
+
+@contextmanager
+def whole_file(path):
+    """Yield a temporary path; when the block ends well, its file is given the name `path`.
+
+    The file is flushed to the disk before it is renamed, so that not even a power cut leaves half
+    of it. When the block fails, nothing is left behind and a file that was there stays.
+
+    Args:
+        path: of the file to write; its folder must be there.
+
+    Yields:
+        a path in the same folder with the same ending, for Keras looks at the ending.
+
+    Raises:
+        WriteError: the file cannot be written: full disk, read-only folder.
+    """
+    path = Path(path)
+    part = path.with_name(f".part-{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        with writing(path):
+            yield part
+            flush(part)
+            part.replace(path)
+    finally:
+        _remove(part)
+
+
+def flush(path) -> None:
+    """Wait until a file's content is on the disk."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def write_text(path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all."""
+    with whole_file(path) as part:
+        part.write_text(text, "utf8")
+
+
+def write_bytes(path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    with whole_file(path) as part:
+        part.write_bytes(content)
+
+
+def save_weights(model, path) -> None:
+    """Write a Keras model's weights, whole or not at all.
+
+    HDF5 takes the process down with it when the disk fills up in the middle of a file. So a file
+    of that size is written first, which fails in a way that can be told.
+
+    Args:
+        model: its weights are saved, and its optimiser's when it has one.
+        path: ends in `.weights.h5`.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    variables = [*model.variables, *getattr(getattr(model, "optimizer", None), "variables", [])]
+    size = sum(4 * math.prod(variable.shape) for variable in variables)
+    with whole_file(path) as part:
+        part.write_bytes(bytes(int(size * 1.1) + HDF5_EXTRA))
+        model.save_weights(part)
+
+
+def name_folder(part: Path, folder: Path) -> None:
+    """Give a finished folder its name, once all of its files are on the disk."""
+    with writing(folder):
+        for file in part.rglob("*"):
+            if file.is_file():
+                flush(file)
+        part.replace(folder)
+
+
+@contextmanager
+def locked(path):
+    """Hold the lock of a file or folder while a `with` block makes it.
+
+    Raises:
+        WriteError: the lock file beside it cannot be written.
+    """
+    lock = FileLock(f"{path}.lock")
+    with writing(path):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _remove(part: Path) -> None:
+    with suppress(OSError):  # the folder is gone or read-only: the error under way says so
+        part.unlink(missing_ok=True)
