@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xraylib import phantoms
+from xraylib import covidx_images, downloads, files, phantoms
 from xraylib.config import CLASS_NAMES, RunConfig, home
 from xraylib.images import SUFFIXES
 
 COLUMNS = ("path", "label", "patient_id", "source", "view", "mask_path", "split")
 FILE_COLUMNS = ("path", "mask_path", "lesion_path", "marker_path")
+# data sets that the package can make when they are asked for and not there
+PROVIDERS = {"darkcovidnet": downloads.provide_darkcovidnet, "covidx": covidx_images.provide}
 
 
 class ManifestError(ValueError):
@@ -20,6 +22,8 @@ class ManifestError(ValueError):
 def load(config: RunConfig) -> pd.DataFrame:
     """Return the manifest of the data set that a configuration names.
 
+    A missing `darkcovidnet` is fetched, a missing `covidx` is put together from its sources.
+
     Returns:
         a table with the columns `path, label, patient_id, source, view, mask_path, split` and,
         for phantoms, `lesion_path, marker_path`; paths absolute, missing text "".
@@ -27,12 +31,20 @@ def load(config: RunConfig) -> pd.DataFrame:
     Raises:
         FileNotFoundError: the data are not there; says where they belong.
         ManifestError: they are there but wrong.
+        AssemblyError: the sources of `covidx` are there but wrong.
+        DownloadError: files of a download are missing or changed.
     """
     if config.dataset == "phantom":
         return _phantoms(config)
+    if config.dataset == "multisource":
+        from xraylib import sources  # which loads its parts from here
+
+        return sources.load(config)
     folder = Path(config.dataset)
     if not folder.is_dir():
         folder = home("data") / config.dataset
+    if config.dataset in PROVIDERS and not (folder / "metadata.csv").is_file():
+        PROVIDERS[config.dataset](folder)
     if not folder.is_dir():
         raise FileNotFoundError(
             f"no data set at {folder}: place a folder with images/ and metadata.csv there, or "
@@ -95,9 +107,8 @@ def from_class_folders(folder) -> pd.DataFrame:
 
 def write(manifest: pd.DataFrame, path) -> None:
     """Write a manifest as CSV, whole or not at all."""
-    part = Path(f"{path}.part")
-    manifest.to_csv(part, index=False)
-    part.replace(path)
+    with files.whole_file(path) as part:
+        manifest.to_csv(part, index=False)
 
 
 def read(path) -> pd.DataFrame:

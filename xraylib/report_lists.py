@@ -17,7 +17,8 @@ def read_lists(folder=None) -> pd.DataFrame:
         folder: of the two lists; by default `report` in the home's data folder.
 
     Returns:
-        a row an image: path (a bare file name), patient_id and label.
+        a row an image: path (a bare file name), patient_id, label, and what follows it in the
+        column view.
 
     Raises:
         FileNotFoundError: a list is not there.
@@ -32,8 +33,9 @@ def read_lists(folder=None) -> pd.DataFrame:
             label = next((i for i in range(2, len(fields)) if fields[i] in CLASS_NAMES), None)
             if label is None:
                 raise ValueError(f"{folder / name}, line {number}: no label in {line!r}")
-            rows.append((" ".join(fields[1:label]), fields[0], fields[label]))
-    return pd.DataFrame(rows, columns=["path", "patient_id", "label"])
+            view = " ".join(fields[label + 1 :])
+            rows.append((" ".join(fields[1:label]), fields[0], fields[label], view))
+    return pd.DataFrame(rows, columns=["path", "patient_id", "label", "view"])
 
 
 def leaked_images(manifest: pd.DataFrame, label: str = "COVID-19") -> tuple[int, int]:
