@@ -1,4 +1,4 @@
-"""The builder on notebooks of two cells, and the rendered book in a real browser."""
+"""The builder, on notebooks of two cells."""
 
 import json
 import shutil
@@ -6,10 +6,9 @@ import sys
 
 import nbformat
 import pytest
-from browser import HTML, check_quiet, chromium, needs_book, needs_browser, served, show
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from xraylib import book
+from xraylib import book, freshness
 
 KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
 GOOD = "import uuid, sys, os\nprint(PROFILE, uuid.uuid4(), sys.executable, os.getcwd())"
@@ -29,6 +28,8 @@ def root(tmp_path, monkeypatch):
     """A repository of two chapters with the settings of the real one."""
     for name, value in book.KERNEL_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)  # the builder sets them for good; a test must not
+    (tmp_path / "package").mkdir()
+    monkeypatch.setattr(freshness, "PACKAGE", tmp_path / "package")
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "book").mkdir()
     shutil.copy(book.ROOT / "_config.yml", tmp_path)
@@ -128,6 +129,15 @@ def test_only_one_notebook_runs_again_and_profiles_never_mix(root):
     assert printed(root, "01_first").startswith("real")
 
 
+def test_a_copy_is_kept_until_its_notebook_changes(root):
+    book.execute_all(root, "quick", None)
+    first, second = printed(root, "01_first"), printed(root, "02_second")
+    write_notebook(root, "02_second", GOOD + " # changed")
+    book.execute_all(root, "quick", None)
+    assert printed(root, "01_first") == first
+    assert printed(root, "02_second") != second
+
+
 def test_an_unknown_notebook_is_named(root, capsys):
     assert book.main(["--only", "07_none"], root) == 1
     assert "no notebook 07_none: 01_first, 02_second" in capsys.readouterr().err
@@ -175,45 +185,3 @@ def test_a_page_keeps_twins_and_warnings_but_no_widget_state_and_no_greeting():
         "UserWarning: class 2 is empty\n",
         "I0000 is a code\n",
     ]
-
-
-def pages() -> list[str]:
-    """Return the addresses of the pages that readers read, relative to the book's folder."""
-    chapters = sorted(HTML.glob("notebooks/*.html"))
-    first = [HTML / f"{name}.html" for name in ("index", "data", "notation", "references")]
-    return [path.relative_to(HTML).as_posix() for path in first + chapters]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("browser")) as driver:
-        yield driver
-
-
-@pytest.fixture(params=["file", "http"])
-def address(request):
-    with served(HTML, request.param) as address:
-        yield address
-
-
-@needs_browser
-@needs_book
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1280])
-def test_every_page_in_a_browser(browser, address, width, scheme):
-    for page in pages():
-        show(browser, f"{address}/{page}", width, scheme)
-        check_quiet(browser, address, page)
-        assert browser.execute_script("return document.documentElement.dataset.theme") == scheme
-        wide = browser.execute_script("return document.documentElement.scrollWidth")
-        assert wide <= width, f"{page} scrolls sideways"
-
-
-@needs_browser
-@needs_book
-def test_formulas_are_set_without_a_network(browser, address):
-    show(browser, f"{address}/notation.html", 1280, "light")
-    formulas = browser.execute_script("return document.querySelectorAll('.math').length")
-    drawn = browser.execute_script("return document.querySelectorAll('mjx-container').length")
-    assert drawn >= formulas > 0
-    assert not browser.execute_script("return document.querySelectorAll('mjx-merror').length")

@@ -21,7 +21,7 @@ from nbclient.exceptions import CellControlSignal, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
-from xraylib import config
+from xraylib import config, files, freshness, links
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -123,8 +123,14 @@ def add_run_note(notebook: nbformat.NotebookNode, profile: str) -> None:
     notebook.cells.insert(1, cell)
 
 
-def execute(source: Path, profile: str, folder: Path) -> None:
+def execute(source: Path, profile: str, folder: Path, stamp: str) -> None:
     """Run a notebook and write the copy to render into `folder`, whole or not at all.
+
+    Args:
+        source: the notebook.
+        profile: its parameter.
+        folder: for the copy.
+        stamp: what the copy is made from, see `freshness.stamp`.
 
     Raises:
         BookError: a cell failed; what had run is left as `<name>.failed.ipynb`.
@@ -148,19 +154,15 @@ def execute(source: Path, profile: str, folder: Path) -> None:
         raise BookError(f"{source.name} failed:\n{message}\nsee {failed}") from error
     failed.unlink(missing_ok=True)
     add_run_note(notebook, profile)
-    nbformat.write(without_kernel(notebook), running)
-    running.replace(folder / source.name)
-
-
-def ran_with(copy: Path) -> str | None:
-    """Return the profile that an executed copy was run with, None when there is no copy."""
-    if not copy.exists():
-        return None
-    return nbformat.read(copy, as_version=4).metadata.papermill.parameters.PROFILE
+    links.add_function_links(notebook)
+    freshness.keep_stamp(notebook, stamp)
+    with files.whole_file(folder / source.name) as part:
+        nbformat.write(without_kernel(notebook), part)
+    running.unlink()
 
 
 def execute_all(root: Path, profile: str, only: str | None) -> None:
-    """Run the notebooks, or `only` one of them and those without a copy of this profile."""
+    """Run `only` one notebook, and every one whose executed copy no longer stands."""
     chapters, folder = sources(root), root / "book/notebooks"
     if only and only not in [path.stem for path in chapters]:
         raise BookError(f"no notebook {only}: {', '.join(path.stem for path in chapters)}")
@@ -170,8 +172,9 @@ def execute_all(root: Path, profile: str, only: str | None) -> None:
     bar = tqdm(chapters, unit="notebook")
     for source in bar:
         bar.set_description(source.stem)
-        if only in (None, source.stem) or ran_with(folder / source.name) != profile:
-            execute(source, profile, folder)
+        stamp = freshness.stamp(source, profile, root)
+        if only == source.stem or freshness.stamp_of(folder / source.name) != stamp:
+            execute(source, profile, folder, stamp)
 
 
 def write_chapter_table(root: Path, profile: str) -> None:
@@ -180,7 +183,7 @@ def write_chapter_table(root: Path, profile: str) -> None:
     for source in sources(root):
         copy = nbformat.read(root / "book/notebooks" / source.name, as_version=4)
         rows.append(f"| [](notebooks/{source.name}) | {copy.metadata.papermill.duration:.0f} s |")
-    (root / "book/notebooks/chapters.md").write_text("\n".join(rows) + "\n", "utf8")
+    files.write_text(root / "book/notebooks/chapters.md", "\n".join(rows) + "\n")
 
 
 def render(root: Path) -> Path:
@@ -206,7 +209,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         execute_all(root, options.profile, options.only)
         write_chapter_table(root, options.profile)
         print(f"the book is ready: {render(root)}")
-    except BookError as error:
+    except (BookError, files.WriteError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

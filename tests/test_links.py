@@ -1,0 +1,72 @@
+"""Links from chapters to the documentation, and whether everything public is documented."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+import xraylib
+from xraylib import book, links
+
+API = {path.stem: path.read_text("utf8") for path in (book.ROOT / "book/api").glob("*.md")}
+MODULES = [f"xraylib.{module.name}" for module in pkgutil.iter_modules(xraylib.__path__)]
+
+SETUP = """import pandas as pd
+from xraylib import images, plots as p
+from xraylib.upsampling import UpsampledBatches"""
+CELLS = """%pip --version
+pd.read_csv("x")
+p.use_style()
+images.resize(images.read_grey("a.png"), 224)
+UpsampledBatches(images.names.pop(), [], rate=0)
+plots.unknown()"""
+
+
+@pytest.fixture
+def notebook():
+    cells = [new_code_cell(SETUP, id="setup"), new_markdown_cell("p.no()"), new_code_cell(CELLS)]
+    return new_notebook(cells=cells)
+
+
+def test_functions_used_are_found_under_any_name(notebook):
+    assert links.functions_used(notebook) == [
+        "xraylib.images.read_grey",
+        "xraylib.images.resize",
+        "xraylib.plots.use_style",
+        "xraylib.upsampling.UpsampledBatches",
+    ]
+
+
+def test_links_stand_below_the_set_up(notebook):
+    links.add_function_links(notebook)
+    assert notebook.cells[1].id == "functions"
+    assert "{py:obj}`images.resize <xraylib.images.resize>`" in notebook.cells[1].source
+
+
+def test_a_notebook_without_the_package_gets_no_links():
+    notebook = new_notebook(cells=[new_code_cell("print(1)", id="setup")])
+    links.add_function_links(notebook)
+    assert len(notebook.cells) == 1
+
+
+def test_every_module_stands_on_one_page_of_the_documentation():
+    listed = re.findall(r"automodule:: ([\w.]+)", "".join(API.values()))
+    assert sorted(listed) == sorted(MODULES), "add the module to a page in book/api"
+    summaries = re.findall(r"^   (xraylib\.\w+)$", API["index"], re.MULTILINE)
+    assert sorted(summaries) == sorted(MODULES), "add the module to book/api/index.md"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_everything_public_has_a_docstring(name):
+    module = importlib.import_module(name)
+    assert module.__doc__
+    own = [
+        (member, thing)
+        for member, thing in vars(module).items()
+        if not member.startswith("_") and getattr(thing, "__module__", "") == name
+    ]
+    called = [(m, t) for m, t in own if inspect.isroutine(t) or inspect.isclass(t)]
+    assert not [member for member, thing in called if not thing.__doc__]
