@@ -140,6 +140,18 @@ def test_each_image_can_have_its_own_class(explainer, images, method):
     np.testing.assert_allclose(one[:, 0], every[:, 2], rtol=1e-4, atol=1e-6)
 
 
+def test_passes_are_counted_by_image_and_class_and_not_by_layer(model, images):
+    counted = Explainer(model)
+    counted.explain(images, [0, 2])
+    assert counted.passes == {"forward": len(images), "backward": 2 * len(images)}
+    counted.probs(images)
+    assert counted.passes["forward"] == 2 * len(images)
+    before = counted.passes["forward"]
+    counted.explain(images[:2], layers=["conv2"], method="score_cam")
+    # the layer, its 5 channels and the black image, for each image
+    assert counted.passes["forward"] - before == 2 * (1 + 5 + 1)
+
+
 def test_score_cam_finds_the_channel_that_brings_the_class():
     """Channel 0 sees the bright square and makes class 1; channel 1 sees another, for nothing."""
     image = np.zeros((8, 8, 1), np.float32)

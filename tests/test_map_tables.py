@@ -7,6 +7,7 @@ import pytest
 from conftest import make_manifest
 
 from xraylib import map_plots, map_tables
+from xraylib.config import CLASS_NAMES
 from xraylib.map_tables import EDGES, RANDOM, TRAINED
 
 
@@ -103,6 +104,53 @@ def test_a_table_to_read(table):
     assert list(grid.index) == ["good", "bad", "none"]
     assert list(grid.columns) == [TRAINED, RANDOM, EDGES, "n"]
     assert grid.loc["good", TRAINED] == "100.0 [100.0, 100.0]"
+
+
+def test_some_of_the_cases(cases):
+    for places in ([2, 0], np.arange(len(cases)) == 1):
+        some = cases.take(places)
+        np.testing.assert_array_equal(some.images, cases.images[places])
+        np.testing.assert_array_equal(some.masks, cases.masks[places])
+        assert some.rows.path.tolist() == cases.rows.path.to_numpy()[places].tolist()
+        assert some.class_ids.tolist() == cases.class_ids[places].tolist()
+
+
+def test_class_by_class(manifest):
+    class Everywhere:
+        def explain(self, images, class_ids, layers, method):
+            return {layer: np.ones((len(images), 1, 2, 2), np.float32) for layer in layers}
+
+    found = map_tables.class_checks(Everywhere(), manifest, "mask_path", ["a", "b"], n=2)
+    assert list(found["class"].unique()) == list(CLASS_NAMES)
+    rows = found[(found.check == "energy inside") & (found.maps == TRAINED) & (found.layer == "b")]
+    for row, name in zip(rows.itertuples(), CLASS_NAMES, strict=True):
+        part = manifest[manifest.label == name]
+        masks = map_tables.unseen_cases(part, "mask_path", n=2).masks
+        assert row.value == pytest.approx(masks.mean())
+        assert row.n == len(masks) <= 2
+    grid = map_tables.as_grid(found, "energy inside", ["layer", "class"])
+    assert list(grid.index) == [(layer, name) for layer in "ab" for name in CLASS_NAMES]
+
+
+def test_numbers_that_are_no_shares_are_written_as_they_are(table):
+    grid = map_tables.as_grid(table, "energy inside", percent=False)
+    assert grid.loc["good", TRAINED] == "1.00 [1.00, 1.00]"
+
+
+def test_a_grid_of_maps_shows_every_kind_for_every_image(cases):
+    cells = {"one": np.eye(3)[None].repeat(2, 0), "two": np.ones((2, 2, 2))}
+    texts = {"one": ["a", "b"], "two": ["c", "d"]}
+    figure = map_plots.plot_map_grid(
+        cases.images[:2], ["x", "y"], cells, texts, outlines=cases.masks[:2]
+    )
+    axes = np.array(figure.axes[:10]).reshape(2, 5)
+    assert [line[0].get_ylabel() for line in axes] == ["x", "y"]
+    for i, line in enumerate(axes):
+        np.testing.assert_array_equal(line[0].images[0].get_array(), cases.images[i])
+        np.testing.assert_array_equal(line[1].images[0].get_array(), np.eye(3))
+        assert [line[k].get_xlabel() for k in (2, 4)] == [texts["one"][i], texts["two"][i]]
+        assert len(line[2].images) == len(line[4].images) == 2
+    plt.close("all")
 
 
 def test_figures_show_what_they_are_given(table, cases):

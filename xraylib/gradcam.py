@@ -4,6 +4,8 @@ The gradients are those of the score before the softmax, as the report's equatio
 want them. The equations themselves are in `cams`.
 """
 
+from collections import Counter
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -28,6 +30,10 @@ class Explainer:
         model: a flat functional model from images (B, H, W, C) to scores (B, classes) before the
             softmax, as `classifier.build_model` gives. Training it later changes the maps too.
 
+    Attributes:
+        passes: how many images have gone `forward` through the model and how many scores
+            `backward` so far: the cost of a method, whatever the machine.
+
     Raises:
         ValueError: the model is not flat, ends in a softmax, or has other inputs or outputs.
     """
@@ -37,7 +43,8 @@ class Explainer:
         self.model = model
         self.layers = conv_layers(model)
         self.n_classes = model.output_shape[-1]
-        self._passes = {}
+        self.passes = Counter()
+        self._graphs = {}
 
     def explain(self, images, class_ids=None, layers=None, method="grad_cam") -> dict:
         """Return the cells of any layers and classes, from one forward pass.
@@ -84,27 +91,30 @@ class Explainer:
         maps = []
         for image, target in zip(images, targets, strict=True):
             activations = np.asarray(_float32(tapped(image[None], training=False)))[0]
+            self.passes["forward"] += 1
             maps.append(np.tensordot(target, score_cam(image, activations, self.probs), 1))
         return np.stack(maps)
 
     def probs(self, images) -> np.ndarray:
         """Return the probabilities (B, classes) of images as in `explain`."""
         images = self._batch(images)
-        if "probs" not in self._passes:
-            self._passes["probs"] = tf.function(
+        if "probs" not in self._graphs:
+            self._graphs["probs"] = tf.function(
                 lambda x: self.model(x, training=False), reduce_retracing=True, autograph=False
             )
+        self.passes["forward"] += len(images)
         parts = np.split(images, range(4 * CHUNK, len(images), 4 * CHUNK))
-        return softmax(np.concatenate([self._passes["probs"](part) for part in parts]))
+        return softmax(np.concatenate([self._graphs["probs"](part) for part in parts]))
 
     def _run(self, formula, images, class_ids, layers) -> dict:
         images = self._batch(images)
         targets = self._targets(class_ids, len(images))
         question = (formula, tuple(layers), targets.shape[1])
-        if question not in self._passes:
-            self._passes[question] = self._compile(*question)
+        if question not in self._graphs:
+            self._graphs[question] = self._compile(*question)
+        self.passes.update(forward=len(images), backward=targets.shape[0] * targets.shape[1])
         starts = range(0, len(images), CHUNK)
-        parts = [self._passes[question](images[i:][:CHUNK], targets[i:][:CHUNK]) for i in starts]
+        parts = [self._graphs[question](images[i:][:CHUNK], targets[i:][:CHUNK]) for i in starts]
         return {name: np.concatenate([p[k] for p in parts]) for k, name in enumerate(layers)}
 
     def _compile(self, formula, layers, n_targets: int):

@@ -28,11 +28,60 @@ def plot_maps(rows, outlines=None) -> plt.Figure:
             line[0].contour(outline, levels=[0.5], colors="#56B4E9", linewidths=1.2)
     for axis, name in zip(axes[0], ("radiograph", "true cells", "overlay"), strict=True):
         axis.set_title(name)
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
-    bar = figure.colorbar(ScalarMappable(cmap="inferno"), ax=axes, shrink=0.6, ticks=[0, 1])
-    bar.set_label("normalised per image")
+    _finish(figure, axes)
+    return figure
+
+
+def plot_map_grid(images, names, maps, notes=None, outlines=None) -> plt.Figure:
+    """Show several maps of each image: the radiograph, then true cells | overlay for each kind.
+
+    Args:
+        images: uint8 (N, H, W), a row each.
+        names: what each image is (N,).
+        maps: name of the kind, such as a method or a network -> cells float (N, h, w).
+        notes: likewise -> texts (N,) below the overlays.
+        outlines: bool (N, H, W), known regions whose borders are drawn.
+    """
+    columns = 1 + 2 * len(maps)
+    size = 1.35 * columns, 1.45 * len(images) + 0.5
+    figure, axes = plt.subplots(len(images), columns, figsize=size, squeeze=False)
+    for i, (line, image, name) in enumerate(zip(axes, images, names, strict=True)):
+        line[0].imshow(image, cmap="gray", vmin=0, vmax=255)
+        line[0].set_ylabel(name, fontsize=9)
+        if outlines is not None and outlines[i].any():
+            line[0].contour(outlines[i], levels=[0.5], colors="#56B4E9", linewidths=1.2)
+        for k, (kind, cells) in enumerate(maps.items()):
+            left, right = line[1 + 2 * k : 3 + 2 * k]
+            left.imshow(upscale(cells[i], cells[i].shape), cmap="inferno", vmin=0, vmax=1)
+            right.imshow(image, cmap="gray", vmin=0, vmax=255)
+            heatmap = upscale(cells[i], image.shape)
+            right.imshow(heatmap, cmap="inferno", vmin=0, vmax=1, alpha=0.5)
+            right.set_xlabel(notes[kind][i] if notes else "", fontsize=8)
+    axes[0, 0].set_title("radiograph", fontsize=9)
+    for k, kind in enumerate(maps):
+        axes[0, 1 + 2 * k].set_title(f"{kind}\ntrue cells", fontsize=9)
+        axes[0, 2 + 2 * k].set_title("overlay", fontsize=9)
+    _finish(figure, axes)
+    return figure
+
+
+def plot_curves(drawn: dict, styles: dict) -> plt.Figure:
+    """Show mean insertion and deletion curves, a line a kind of map.
+
+    Args:
+        drawn: of `map_comparison.curves`.
+        styles: what each kind of map is called in the legend, in order.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(8.6, 4.4), sharey=True)
+    for axis, check in zip(axes, ("insertion", "deletion"), strict=True):
+        for kind, name in styles.items():
+            part = drawn[kind, check]
+            probs = np.mean([curve.probs for curve in part], axis=0)
+            area = np.mean([curve.area for curve in part])
+            axis.plot(part[0].shares, probs, label=f"{name}: {area:.2f}")
+        axis.set(title=check, xlabel="share of the pixels replaced", ylim=(0, 1))
+        axis.legend(title="area", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    axes[0].set_ylabel("mean probability\nof the class")
     return figure
 
 
@@ -82,3 +131,12 @@ def plot_randomisation(correlations: dict, layer: str) -> plt.Figure:
     axis.set_xlabel("destroyed down to")
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
+
+
+def _finish(figure, axes) -> None:
+    """Take the frames off, and say what the colours mean."""
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    bar = figure.colorbar(ScalarMappable(cmap="inferno"), ax=axes, shrink=0.6, ticks=[0, 1])
+    bar.set_label("normalised per image")

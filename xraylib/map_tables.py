@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from xraylib import datasets
-from xraylib.config import IMAGE_SIZE
+from xraylib.config import CLASS_NAMES, IMAGE_SIZE
 from xraylib.gradcam import Explainer, upscale
 from xraylib.images import read_grey, read_mask, resize
 from xraylib.intervals import bootstrap_mean
@@ -36,6 +36,11 @@ class Cases:
 
     def __len__(self):
         return len(self.rows)
+
+    def take(self, places) -> "Cases":
+        """Return the cases at some places: int (M,), or bool (N,)."""
+        rows = self.rows.iloc[places].reset_index(drop=True)
+        return Cases(rows, self.images[places], self.masks[places])
 
 
 def known_region(manifest: pd.DataFrame) -> str:
@@ -103,20 +108,44 @@ def layer_checks(
     return pd.DataFrame(rows, columns=columns)
 
 
-def as_grid(table: pd.DataFrame, check: str) -> pd.DataFrame:
-    """Write one check of `layer_checks` in per cent: a row a layer, a column a kind of map.
+def class_checks(
+    explainer: Explainer, manifest: pd.DataFrame, region: str, layers, n: int, seed: int = 0
+) -> pd.DataFrame:
+    """As `layer_checks`, class by class: does it look at the lungs of the sick and of the healthy?
 
     Args:
-        table: of `layer_checks`.
-        check: a key of `CHECKS`.
+        explainer: of the network.
+        manifest: with `split` filled.
+        region, n, seed: as in `unseen_cases`, n images of each class at most.
+        layers: names of convolutions.
+
+    Returns:
+        the rows of `layer_checks`, with the column `class`.
+    """
+    parts = []
+    for name in CLASS_NAMES:
+        cases = unseen_cases(manifest[manifest.label == name], region, n, seed)
+        parts.append(layer_checks(explainer, cases, layers, seed=seed).assign(**{"class": name}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def as_grid(table: pd.DataFrame, check: str, index="layer", percent: bool = True) -> pd.DataFrame:
+    """Write one check of `layer_checks` or the like: a row a layer, a column a kind of map.
+
+    Args:
+        table: of `layer_checks`, `class_checks` and others of their columns.
+        check: one in its column `check`.
+        index: the column whose values are the rows, or several.
+        percent: whether to write per cent.
 
     Returns:
         texts such as `29.8 [25.4, 34.2]`, and the least n of the row.
     """
     part = table[table.check == check]
-    percent = part[["value", "low", "high"]].to_numpy() * 100
-    text = [f"{value:.1f} [{low:.1f}, {high:.1f}]" for value, low, high in percent]
+    values = part[["value", "low", "high"]].to_numpy() * (100 if percent else 1)
+    digits = 1 if percent else 2
+    text = [f"{v:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]" for v, low, high in values]
     grid = part.assign(text=text).pivot_table(
-        index="layer", columns="maps", values="text", aggfunc="first", sort=False
+        index=index, columns="maps", values="text", aggfunc="first", sort=False
     )
-    return grid.rename_axis(columns=None).assign(n=part.groupby("layer").n.min())
+    return grid.rename_axis(columns=None).assign(n=part.groupby(index).n.min())
