@@ -1,6 +1,5 @@
 """Experiment 1 by cached features against the whole model; speed and memory of extraction."""
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -9,7 +8,7 @@ import time
 import keras
 import numpy as np
 import pandas as pd
-from common import empty_features, gflop, real_manifest, seconds, sgemm_gflops
+from common import empty_features, gflop, peak_mib, real_manifest, seconds, sgemm_gflops
 
 from xraylib import classifier, config, datasets, features, splitting, training
 from xraylib.preprocessing import Preprocessing
@@ -100,7 +99,7 @@ def print_peak(times: str) -> None:
     manifest, _ = real_manifest()
     with empty_features():
         features.extract(pd.concat([manifest] * int(times)), Preprocessing(), "report")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print(peak_mib())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the benchmarks share: images, a clean features folder, the clock, the machine's peak."""
 
+import resource
 import tempfile
 import time
 from contextlib import contextmanager
@@ -36,6 +37,18 @@ def seconds(work) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def peak_mib() -> int:
+    """Return the peak memory of this process so far in MiB.
+
+    Linux is asked for that of the running program: `getrusage` knows of the larger process that
+    started it, too.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) // 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def gflop(model: keras.Model) -> float:
