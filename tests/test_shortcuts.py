@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from conftest import make_manifest
+
+from xraylib import candidates, shortcut_plots, shortcuts
+from xraylib.discriminant import LOGITS, fit_head, unseen_logits
+from xraylib.external import Recipe
+from xraylib.preprocessing import Preprocessing
+
+# a few images leave classes that a draw of the bootstrap lacks
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+
+
+@pytest.fixture(scope="module")
+def manifest(module_home):
+    """Noise of three hospitals; one of them is brighter."""
+    manifest = make_manifest(module_home / "noise", 45, with_masks=True)
+    manifest["source"] = manifest["site"] = np.repeat(["A", "B", "C"], 15)
+    return manifest.assign(height=64, width=64)
+
+
+def made_up_features(manifest, rng):
+    """One column tells the class, one the hospital; the rest is noise."""
+    x = rng.standard_normal((len(manifest), 20)).astype(np.float32)
+    x[:, 0] += 3 * manifest.label.map({"normal": 0, "pneumonia": 1, "COVID-19": 2}).to_numpy()
+    x[:, 1] += 8 * manifest.site.map({"A": 0, "B": 1, "C": 2}).to_numpy()
+    return x
+
+
+def test_each_view_is_asked_each_question(manifest, monkeypatch):
+    rng = np.random.default_rng(0)
+    told = made_up_features(manifest, rng)
+    monkeypatch.setattr(
+        shortcuts.features, "extract", lambda *_, **__: told[:, None, None, :].repeat(7, 1)
+    )
+    monkeypatch.setattr(shortcuts, "PENALTY", 1.0)  # for two features
+    manifest = manifest[manifest.site != "C"].reset_index(drop=True)
+    told = told[: len(manifest), :2]
+    table = shortcuts.measure(manifest, {"told": Preprocessing()}, per_cell=5)
+    assert list(table.view.unique()) == [shortcuts.NO_PIXELS, "told"]
+    assert set(table.question) == set(shortcuts.QUESTIONS)
+    row = table[(table.view == "told") & (table.question == "hospital")].iloc[0]
+    assert row.value > 0.9 and row.n == 10 and row.chance == 0.5
+    assert (table.low <= table.value).all() and (table.value <= table.high + 1e-9).all()
+    blind = table[(table.view == shortcuts.NO_PIXELS) & (table.question == "hospital")].iloc[0]
+    assert blind.value <= 0.6  # all files have one size here
+    figure = shortcut_plots.plot_shortcuts(table)
+    assert len(figure.axes[0].get_yticklabels()) == 2
+
+
+def test_hospitals_as_noise_help_where_class_goes_with_hospital(manifest):
+    """The hospital's column is a shortcut within the training and misleads elsewhere."""
+    rng = np.random.default_rng(1)
+    x = made_up_features(manifest, rng)
+    lesson = manifest.site.isin(["A", "B"]) & ~(
+        (manifest.site == "B") & (manifest.label == "normal")
+    )
+    train, test = np.flatnonzero(lesson), np.flatnonzero(manifest.site == "C")
+    labels = manifest.label.map({"normal": 0, "pneumonia": 1, "COVID-19": 2}).to_numpy()
+    right = {}
+    for nuisance in (0.0, 100.0):
+        head = fit_head([x[train]], manifest.iloc[train], 0.1, nuisance)
+        right[nuisance] = (head.logits(x[test]).argmax(axis=1) == labels[test]).mean()
+    assert right[100.0] > right[0.0]
+
+
+def test_logits_of_unseen_hospitals_cover_each_image_once(manifest):
+    x = made_up_features(manifest, np.random.default_rng(2))
+    table = unseen_logits([x], manifest, 0.3, 3.0)
+    assert sorted(table.path) == sorted(manifest.path)
+    assert np.isfinite(table[LOGITS].to_numpy()).all()
+
+
+def test_candidates_are_judged_for_each_source_and_all(manifest, monkeypatch):
+    x = made_up_features(manifest, np.random.default_rng(3))
+    monkeypatch.setattr(candidates.external, "pooled_views", lambda *_: [x])
+    table = candidates.compare(manifest, {"made up": Recipe()})
+    assert list(table["tested on"]) == ["all", "A", "B", "C"]
+    assert (table["macro recall"].between(table.low, table.high)).all()
+    assert table.n.tolist() == [45, 15, 15, 15]

@@ -1,0 +1,163 @@
+"""Probabilities for a folder of radiographs: `python -m xraylib.predict FOLDER [--maps OUT]`.
+
+Writes one CSV row a file on standard output: file, normal, pneumonia, COVID-19, error. For teaching
+and research, never for diagnosis.
+"""
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from xraylib import calibration, external, gradcam, images, masks, segment, sources
+from xraylib.config import CLASS_NAMES, PROFILES
+from xraylib.images import ImageError
+from xraylib.weights import WeightsError
+
+COLUMNS = ("file", *CLASS_NAMES, "error")
+WARNING = "xraylib is for teaching and research, never for diagnosis"
+BATCH = 8
+OPACITY = 0.45  # of a map at its highest, over the radiograph
+
+
+class Predictor:
+    """The classifier for unseen hospitals with its U-Net, for one image after the other.
+
+    Args:
+        profile: `quick` was taught by phantoms, `real` and `report` by real radiographs.
+
+    Raises:
+        FileNotFoundError: it is not kept, and the data to fit it on are missing.
+    """
+
+    def __init__(self, profile: str = "real"):
+        folder = external.find_model(profile)
+        self.recipe, self.head = external.load_recipe(folder), external.load_head(folder)
+        self.unet = masks.load_unet(segment.find_unet(profile))
+        model = external.build_model(self.head, self.recipe.taps)
+        self.explainer = gradcam.Explainer(model)
+
+    def views(self, pictures: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Return what the classifier sees of images, uint8 (B, 224, 224), and their masks."""
+        found = [sources.usable_mask(m) for m in masks.segment_images(self.unet, pictures)]
+        pairs = zip(pictures, found, strict=True)
+        return np.stack([self.recipe.view.apply(*pair) for pair in pairs]), found
+
+    def probs(self, views: np.ndarray) -> np.ndarray:
+        """Return calibrated probabilities (B, 3) of views."""
+        logits = self.explainer.model.predict_on_batch(views[..., None].astype(np.float32))
+        return calibration.temperature_scale(logits, self.head.temperature)
+
+    def heatmap(self, view: np.ndarray, class_id: int) -> np.ndarray:
+        """Return Grad-CAM of a class at the last convolution, float32 (224, 224), 0 to 1."""
+        last = self.explainer.layers[-1]
+        cells = self.explainer.explain(view, [class_id], [last])[last][0, 0]
+        return gradcam.upscale(cells, view.shape)
+
+
+def predict_folder(folder, profile: str = "real", maps=None) -> pd.DataFrame:
+    """Predict every file of a folder and of the folders in it.
+
+    Args:
+        folder: with radiographs; whatever is no image gets a row that says so.
+        profile: whose classifier and U-Net.
+        maps: a folder for overlays of Grad-CAM maps of the predicted class, one PNG an image
+            under the image's own name and folders; made if missing. Without, no maps.
+
+    Returns:
+        a row a file: file (relative to the folder), a probability for each class (NaN for a bad
+        file), and error, the reason why it could not be predicted, or "".
+
+    Raises:
+        FileNotFoundError: no such folder; or no classifier and no data to fit one on.
+        ValueError: the maps would lie among the images.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    if maps is not None and Path(maps).resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{maps}: maps would be taken for images; name a folder outside {folder}")
+    paths = sorted(path for path in folder.rglob("*") if not path.is_dir())
+    predictor = Predictor(profile) if paths else None
+    rows = []
+    with tqdm(total=len(paths), desc="predictions", unit=" files") as bar:
+        for start in range(0, len(paths), BATCH):
+            batch = paths[start : start + BATCH]
+            rows += _predict_batch(predictor, folder, batch, maps)
+            bar.update(len(batch))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _predict_batch(predictor: Predictor, folder: Path, paths: list[Path], maps) -> list[dict]:
+    pictures, errors = {}, {}
+    for path in paths:
+        try:
+            pictures[path] = _read(path)
+        except (ImageError, OSError) as error:
+            errors[path] = str(error)
+    results = {}
+    if pictures:
+        views, found = predictor.views(list(pictures.values()))
+        results = dict(zip(pictures, predictor.probs(views), strict=True))
+        for path, view, mask in zip(pictures, views, found, strict=True) if maps else ():
+            heatmap = predictor.heatmap(view, int(results[path].argmax()))
+            target = Path(maps) / f"{path.relative_to(folder)}.png"
+            write_overlay(target, pictures[path], predictor.recipe.view.place(heatmap, mask))
+    return [_row(path.relative_to(folder), results.get(path), errors.get(path)) for path in paths]
+
+
+def _read(path: Path) -> np.ndarray:
+    image = images.read_grey(path)
+    if image.min() == image.max():
+        raise ImageError(path, "all pixels are alike: it shows nothing")
+    return image
+
+
+def _row(file: Path, probs, error) -> dict:
+    values = np.full(len(CLASS_NAMES), np.nan) if probs is None else probs
+    shares = dict(zip(CLASS_NAMES, values, strict=True))
+    return {"file": file.as_posix(), **shares, "error": error or ""}
+
+
+def write_overlay(path: Path, image: np.ndarray, heatmap: np.ndarray) -> None:
+    """Write a radiograph with a map over it as a colour PNG; `inferno`, clear where the map is 0.
+
+    Args:
+        path: of the PNG; its folders are made.
+        image: uint8 (H, W).
+        heatmap: float32 (H, W), 0 to 1.
+    """
+    colour = 255 * mpl.colormaps["inferno"](heatmap)[..., 2::-1]  # OpenCV: blue first
+    opacity = OPACITY * heatmap[..., None]
+    overlay = (1 - opacity) * image[..., None] + opacity * colour
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), overlay.round().astype(np.uint8)):
+        raise OSError(f"{path}: the overlay cannot be written")
+
+
+def main(arguments=None) -> int:
+    """Run the command; returns 0 if at least one image was predicted, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m xraylib.predict", description=__doc__)
+    parser.add_argument("folder", type=Path, help="with radiographs, also in folders below")
+    parser.add_argument("--profile", choices=PROFILES, default="real", help="whose classifier")
+    parser.add_argument("--maps", type=Path, metavar="OUT", help="folder for Grad-CAM overlays")
+    options = parser.parse_args(arguments)
+    print(WARNING, file=sys.stderr)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # the CSV alone goes to standard output
+            table = predict_folder(options.folder, options.profile, options.maps)
+    except (OSError, ValueError, WeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    table.to_csv(sys.stdout, index=False, float_format="%.4f", lineterminator="\n")
+    return int(not (table.error == "").any())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
