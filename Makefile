@@ -1,4 +1,4 @@
-# make book | test | test-browser | lint | bench | clean
+# make book | test | test-browser | test-oldest | lint | bench | cover | times | clean
 PROFILE ?= quick
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +6,10 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/ready
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: book test test-browser lint bench clean
+AXE := node_modules/axe-core/axe.min.js
+OLDEST := .venv-oldest
+
+.PHONY: book test test-browser test-oldest lint bench cover times clean
 
 book: $(READY)
 	$(PY) -m xraylib.book --profile $(PROFILE)
@@ -14,18 +17,40 @@ book: $(READY)
 test: $(READY)
 	$(PY) -m pytest
 
-test-browser: $(READY)
-	$(PY) -m pytest -m browser
+test-browser: $(READY) $(AXE)
+	$(PY) -m pytest -m "browser or built"
+
+# the oldest series of every library that pyproject.toml allows, on Python 3.12
+test-oldest: PYTHON = python3.12
+test-oldest:
+	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(PYTHON) tests/oldest.py > $(OLDEST)/oldest.txt
+	$(OLDEST)/bin/python -m pip install --quiet --requirement $(OLDEST)/oldest.txt --editable ".[book,dev]"
+	$(OLDEST)/bin/python -m pytest
+	$(OLDEST)/bin/python -m papermill --cwd notebooks notebooks/03_1_model_architecture.ipynb $(OLDEST)/chapter.ipynb
 
 lint: $(READY)
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+	$(VENV)/bin/nbstripout --keep-id --verify notebooks/*.ipynb
+	$(VENV)/bin/codespell README.md .github book/*.md book/api notebooks/*.ipynb tests xraylib
+	$(PY) -m pytest --quiet tests/test_internal_links.py
 
 # these two variables, where set, halve the speed of NumPy's own matrix product
 bench: $(READY)
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PY) tests/benchmarks/run.py $(ONLY)
 
+cover: $(READY)
+	$(PY) -m xraylib.cover
+
+times: $(READY)
+	$(PY) -m xraylib.times
+
+# the accessibility checker that the browser tests put into a page; without npm they skip it
+$(AXE):
+	npm install --silent --no-save --no-package-lock axe-core@4.14.1 || echo "npm failed: no axe-core"
+
 clean:
-	rm -rf book/_build book/notebooks book/results/quick .pytest_cache .ruff_cache
+	rm -rf $(OLDEST) node_modules book/_build book/notebooks book/results/quick .pytest_cache .ruff_cache
 
 # The marker file is written last: an installation that was cut off is done again.
 $(READY): pyproject.toml constraints.txt

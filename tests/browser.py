@@ -16,6 +16,10 @@ CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 needs_book = pytest.mark.skipif(
     not (HTML / "index.html").exists(), reason="the book is not built: run `make book` first"
 )
+AXE = book.ROOT / "node_modules/axe-core/axe.min.js"
+needs_axe = pytest.mark.skipif(
+    not AXE.exists(), reason="axe-core is not there: `make test-browser` fetches it with npm"
+)
 CHROMIUM_OPTIONS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync"
@@ -98,3 +102,58 @@ def check_quiet(browser, address: str, page: str) -> None:
     assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))], page
     errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert not errors, page
+
+
+def pages() -> list[str]:
+    """Return the addresses of the pages that readers read, relative to the book's folder."""
+    found = [*HTML.glob("*.html"), *HTML.glob("notebooks/*.html"), *HTML.glob("api/*.html")]
+    names = sorted(path.relative_to(HTML).as_posix() for path in found)
+    return [name for name in names if name not in ("genindex.html", "search.html")]
+
+
+FIND_VIOLATIONS = """
+const done = arguments[arguments.length - 1];
+axe.run({resultTypes: ["violations"]}).then(found => done(found.violations.filter(
+  one => ["serious", "critical"].includes(one.impact)
+).map(one => `${one.id}: ${one.nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(" | ")}`
+)))
+"""
+
+
+def violations(browser) -> list[str]:
+    """Return the serious violations of accessibility on the page that is shown."""
+    browser.execute_script(AXE.read_text("utf8"))
+    return browser.execute_async_script(FIND_VIOLATIONS)
+
+
+# Blocks of text or pictures that lie one over the other, and blocks that end outside the page.
+FIND_MISPLACED = """
+const inScroller = block => {
+  for (let box = block.parentElement; box; box = box.parentElement)
+    if (["auto", "scroll"].includes(getComputedStyle(box).overflowX)) return true;
+  return false;
+};
+const kinds = "p, pre, table, img, h1, h2, h3, li > a, dt, .admonition-title";
+const blocks = [...document.querySelectorAll(".bd-article :is(" + kinds + ")")].filter(block =>
+  block.checkVisibility({visibilityProperty: true, opacityProperty: true})
+  && block.getClientRects().length && !block.closest("table table"));
+const says = block => block.tagName + " " + block.textContent.trim().slice(0, 40);
+const width = document.documentElement.clientWidth, found = [];
+blocks.forEach((block, k) => {
+  const a = block.getBoundingClientRect();
+  if (a.right > width + 1 && !inScroller(block)) found.push("outside: " + says(block));
+  for (const other of blocks.slice(k + 1, k + 4)) {
+    const b = other.getBoundingClientRect();
+    const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (across > 2 && down > 2 && !block.contains(other) && !inScroller(block))
+      found.push("overlap: " + says(block) + " / " + says(other));
+  }
+});
+return found;
+"""
+
+
+def misplaced(browser) -> list[str]:
+    """Return what overlaps on the page that is shown, and what sticks out of it."""
+    return browser.execute_script(FIND_MISPLACED)

@@ -89,3 +89,29 @@ def test_fitted_temperature_is_the_best_and_keeps_the_classes(seed):
 def test_wrong_inputs_are_named(probs, labels, found):
     with pytest.raises(ValueError, match=found):
         calibration.expected_calibration_error(probs, labels)
+
+
+def test_chance_error_is_what_true_probabilities_give():
+    rng = np.random.default_rng(3)
+    probs = rng.dirichlet(np.ones(3), 60)
+    floor = calibration.chance_error(probs, n_bins=10)
+    measured = [
+        calibration.expected_calibration_error(
+            probs, [rng.choice(3, p=row) for row in probs], n_bins=10
+        )
+        for _ in range(100)
+    ]
+    assert floor == pytest.approx(np.mean(measured), abs=0.01)
+    assert floor > calibration.chance_error(np.repeat(probs, 100, axis=0), n_bins=10) > 0
+
+
+def test_chance_error_of_certain_predictions_is_zero():
+    assert calibration.chance_error(np.eye(3)) == 0
+
+
+def test_judgement_holds_each_figure():
+    found = calibration.judge(np.array([[0.9, 0.1], [0.6, 0.4]]), [0, 1], n_bins=10)
+    assert found["n"] == 2
+    assert found["calibration error"] == pytest.approx((0.1 + 0.6) / 2)
+    assert found["log loss"] == pytest.approx(-np.log([0.9, 0.4]).mean())
+    assert 0 < found["by chance"] < 1

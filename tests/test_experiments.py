@@ -96,6 +96,12 @@ def test_the_whole_model_gives_the_runs_predictions(finished):
     np.testing.assert_allclose(table[classes], finished.predictions[classes], atol=5e-3)
 
 
+def test_another_part_of_the_split_can_be_judged(finished):
+    judged = finished.judge_on(finished.trained_on, part="train")
+    train = finished.manifest[finished.manifest.split == "train"]
+    assert judged.path.tolist() == train.path.tolist() != []
+
+
 def test_the_head_alone_gives_them_too(finished):
     again = finished.judge_on(Preprocessing())
     classes = list(CLASS_NAMES)

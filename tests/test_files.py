@@ -253,7 +253,6 @@ GUARDED_OTHERWISE = {  # in a folder that is renamed when whole or thrown away, 
     ("experiments", "_write_json"),
     ("phantoms", "_write_image"),
     ("phantoms", "_write_all"),
-    ("training", "save"),
     ("weights", "from_wheel"),
     ("widgets", "answer"),
 }

@@ -14,6 +14,7 @@ NOTEBOOKS = sorted((book.ROOT / "notebooks").glob("*.ipynb"))
 REPOSITORY = yaml.safe_load((book.ROOT / "_config.yml").read_text("utf8"))["repository"]
 LAST_SECTIONS = ["Limits", "Recap", "References"]
 MOST_LINES = 15
+MOST_LINES_OF_BOX = 30  # prose and its numbers
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -122,7 +123,8 @@ def test_no_definitions_outside_solutions(notebook):
 
 def test_cells_are_short(notebook):
     for cell in code_cells(notebook):
-        assert len(cell.source.splitlines()) <= MOST_LINES, cell.id
+        most = MOST_LINES_OF_BOX if cell.id == "report-box" else MOST_LINES
+        assert len(cell.source.splitlines()) <= most, cell.id
 
 
 def test_prose_stands_before_every_cell(notebook):
@@ -136,6 +138,27 @@ def test_exercise_has_a_folded_solution(notebook):
     solutions = [cell for cell in code_cells(notebook) if "solution" in tags(cell)]
     assert len(exercises) == len(solutions) > 0
     assert all("hide-cell" in tags(cell) for cell in solutions)
+
+
+def test_every_chapter_ends_with_the_box_of_computed_numbers(notebook):
+    cell = notebook.cells[position(notebook, "report-box")]
+    assert "notes.report_box(" in cell.source
+    assert "hide-input" in tags(cell)
+    assert position(notebook, "limits") == position(notebook, "report-box") + 1
+
+
+def test_figures_have_a_name_a_caption_and_a_text_for_who_cannot_see_them(notebook):
+    drawing = [cell for cell in code_cells(notebook) if re.search(r"plot_\w+\(", cell.source)]
+    for cell in drawing:
+        shown = cell.metadata.get("mystnb", {})
+        assert shown.get("figure", {}).get("name"), cell.id
+        assert len(shown["figure"]["caption"]) > 20, cell.id
+        assert len(shown.get("image", {}).get("alt", "")) > 20, cell.id
+
+
+def test_colab_keeps_its_own_tensorflow(notebook):
+    source = notebook.cells[position(notebook, "colab")].source
+    assert not re.search(r"--upgrade|-U\b|pip install.*(tensorflow|keras)", source)
 
 
 def test_closing_sections(notebook):

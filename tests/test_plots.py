@@ -48,3 +48,10 @@ def test_batches_and_intervals_and_stack_draw_what_they_are_given():
     assert figure.axes[0].get_yticklabels()[0].get_text() == "a"
     shapes = [("block1_conv1", (224, 224, 64), True), ("block6_conv1", (5, 5, 512), False)]
     assert len(plots.plot_stack(shapes).axes[0].patches) == 2
+
+
+def test_reliability_draws_filled_bins_only():
+    curve = (np.array([np.nan, 0.9]), np.array([np.nan, 0.7]), np.array([0, 5]))
+    above, below = plots.plot_reliability({"as trained": curve, "scaled": curve}).axes
+    assert [list(line.get_xdata()) for line in above.lines[1:]] == [[0.9], [0.9]]
+    assert len(below.patches) == 4

@@ -48,6 +48,50 @@ def expected_calibration_error(probs, labels, n_bins: int = 15) -> float:
     return float(np.nansum(np.abs(confidence - right) * counts) / counts.sum())
 
 
+def chance_error(probs, n_bins: int = 15, seed: int = 0, n_draws: int = 200) -> float:
+    """Return the calibration error that is to be expected when every probability is true.
+
+    With few images in a bin, the share of right ones lies beside the confidence by chance alone.
+    So classes are drawn with just these probabilities, and the errors averaged: the floor that an
+    error has to be compared with.
+
+    Args:
+        probs: float (N, C), rows sum to 1.
+        n_bins: as in `reliability_curve`.
+        seed: of the draws.
+        n_draws: how often N classes are drawn.
+
+    Returns:
+        the mean error, 0 to 1. Vaicenavicius et al., "Evaluating model calibration in
+        classification" (2019), section 4.
+    """
+    probs = np.asarray(probs)
+    limits, rng = probs.astype(float).cumsum(axis=1), np.random.default_rng(seed)
+    limits /= limits[:, -1:]
+    draws = [(rng.random((len(probs), 1)) > limits).sum(axis=1) for _ in range(n_draws)]
+    return float(np.mean([expected_calibration_error(probs, drawn, n_bins) for drawn in draws]))
+
+
+def judge(probs, labels, n_bins: int = 15, seed: int = 0) -> dict[str, float]:
+    """Return how far probabilities can be believed: errors, and the floor of the first.
+
+    Args:
+        probs: float (N, C), rows sum to 1.
+        labels: class ids (N,).
+        n_bins: as in `reliability_curve`.
+        seed: of `chance_error`.
+
+    Returns:
+        n, calibration error, what of it is to be expected by chance, and the log loss in nats.
+    """
+    return {
+        "n": len(labels),
+        "calibration error": expected_calibration_error(probs, labels, n_bins),
+        "by chance": chance_error(probs, n_bins, seed),
+        "log loss": negative_log_likelihood(probs, labels),
+    }
+
+
 def temperature_scale(logits, temperature: float) -> np.ndarray:
     """Return softmax(logits / temperature), float64 (N, C): above 1 softens, classes stay."""
     return softmax(np.asarray(logits, dtype=float) / temperature)

@@ -10,9 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
-from xraylib import classifier, datasets, evaluation, features, splitting, training
+from xraylib import classifier, datasets, evaluation, features, files, splitting, training
 from xraylib.config import CLASS_NAMES, RunConfig, home
 from xraylib.preprocessing import Preprocessing, check_same
 
@@ -99,12 +98,13 @@ class Run:
         described = json.loads((self.folder / "preprocessing.json").read_text())
         return Preprocessing(**described["train"])
 
-    def judge_on(self, view: Preprocessing, mismatch: str = "") -> pd.DataFrame:
-        """Return predictions for the run's test images in another view.
+    def judge_on(self, view: Preprocessing, mismatch: str = "", part: str = "test") -> pd.DataFrame:
+        """Return predictions for the run's test images in another view, or for another part.
 
         Args:
-            view: what the test images go through.
+            view: what the images go through.
             mismatch: if that is not what the training images went through, the reason.
+            part: `test`, or `val` for what has to be settled before the test.
 
         Raises:
             PreprocessingMismatch: the views differ and no reason is given.
@@ -112,7 +112,7 @@ class Run:
         check_same(self.trained_on, view, mismatch)
         manifest = self.manifest
         maps = features.extract(manifest, view, self.scaling)
-        rows = np.flatnonzero(manifest.split == "test")
+        rows = np.flatnonzero(manifest.split == part)
         logits = training.predict_logits(self.head, maps[rows])
         return evaluation.predictions_table(manifest.iloc[rows], logits)
 
@@ -155,7 +155,7 @@ def run(
     """
     _check_classes(manifest)
     folder = home("runs") / _run_name(experiment, manifest, config, run_seed)
-    with FileLock(f"{folder}.lock"):
+    with files.locked(folder):
         was_loaded = folder.exists()
         if not was_loaded:
             _compute(experiment, manifest, config, run_seed, folder)
@@ -200,25 +200,25 @@ def _check_classes(manifest: pd.DataFrame) -> None:
 
 def _compute(experiment, manifest, config, run_seed, folder: Path) -> None:
     part = folder.with_name(f"{folder.name}.part")
-    part.mkdir(exist_ok=True)
+    with files.writing(part):
+        part.mkdir(exist_ok=True)
     judged = features.extract(manifest, experiment.judge, config.scaling)
     test = np.flatnonzero(manifest.split == "test")
     head, history = _fit(experiment, manifest, judged, config, part / "checkpoints", run_seed)
     logits = training.predict_logits(head, judged[test])
     predictions = evaluation.predictions_table(manifest.iloc[test], logits)
-    history.to_csv(part / "history.csv", index=False)
-    predictions.to_csv(part / "predictions.csv", index=False)
-    manifest.to_csv(part / "manifest.csv", index=False)
     settings = {"experiment": experiment.name, "config": asdict(config), "run_seed": run_seed}
-    _write_json(part / "config.json", settings)
-    _write_json(
-        part / "preprocessing.json",
-        {"train": asdict(experiment.train), "judge": asdict(experiment.judge)},
-    )
-    _write_json(part / "metrics.json", evaluation.judge(predictions, config.seed))
-    head.save_weights(part / "head.weights.h5")
+    views = {"train": asdict(experiment.train), "judge": asdict(experiment.judge)}
+    with files.writing(part):
+        history.to_csv(part / "history.csv", index=False)
+        predictions.to_csv(part / "predictions.csv", index=False)
+        manifest.to_csv(part / "manifest.csv", index=False)
+        _write_json(part / "config.json", settings)
+        _write_json(part / "preprocessing.json", views)
+        _write_json(part / "metrics.json", evaluation.judge(predictions, config.seed))
+    files.save_weights(head, part / "head.weights.h5")
     shutil.rmtree(part / "checkpoints", ignore_errors=True)
-    part.replace(folder)
+    files.name_folder(part, folder)
 
 
 def _fit(experiment, manifest, judged, config, checkpoints, run_seed):

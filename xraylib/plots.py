@@ -135,6 +135,29 @@ def plot_intervals(rows, xlabel: str, reference: float | None = None, note: str 
     return figure
 
 
+def plot_reliability(curves: dict) -> plt.Figure:
+    """Show how often predictions are right, over how sure they are.
+
+    Args:
+        curves: name -> (confidence, accuracy, counts), of `calibration.reliability_curve`.
+    """
+    figure, axes = plt.subplots(2, 1, figsize=(5, 5), sharex=True, height_ratios=(3, 1))
+    axes[0].plot([0, 1], [0, 1], color="black", linestyle=":", marker="", label="calibrated")
+    width = 0.8 / len(curves) / max(len(counts) for *_, counts in curves.values())
+    for number, (name, (confidence, accuracy, counts)) in enumerate(curves.items()):
+        filled = counts > 0
+        (line,) = axes[0].plot(confidence[filled], accuracy[filled], label=name)
+        places = (np.arange(len(counts)) + 0.1) / len(counts) + number * width
+        hatch = ("", "//")[number % 2]
+        axes[1].bar(
+            places, counts, width, align="edge", color=line.get_color(), hatch=hatch, edgecolor="w"
+        )
+    axes[0].set(ylabel="share that is right", xlim=(0, 1), ylim=(-0.02, 1.02))
+    axes[0].legend(loc="upper left")
+    axes[1].set(xlabel="confidence", ylabel="images")
+    return figure
+
+
 def plot_stack(shapes) -> plt.Figure:
     """Draw the layers of a network as boxes, as high as their maps and as wide as their depth.
 

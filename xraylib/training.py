@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from xraylib import classifier, features
+from xraylib import classifier, features, files
 from xraylib.config import CLASS_NAMES, RunConfig
 from xraylib.upsampling import UpsampledBatches
 
@@ -200,9 +200,9 @@ class Checkpoint(keras.callbacks.Callback):
             self.save(epoch + 1)
 
     def save(self, epoch: int) -> None:
-        part = self.folder / "history.part"
-        pd.DataFrame(self.history).to_csv(part, index=False)
-        part.replace(self.folder / "history.csv")
+        with files.whole_file(self.folder / "history.csv") as part:
+            pd.DataFrame(self.history).to_csv(part, index=False)
         self.epoch.assign(epoch)
-        self.manager.save()
+        with files.writing(self.folder):
+            self.manager.save()
         self.saved_at = time.monotonic()

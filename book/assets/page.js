@@ -1,0 +1,22 @@
+/* Names for what the theme leaves without one, for readers who hear the page. */
+document.addEventListener("DOMContentLoaded", () => {
+  // What can be read on a control is its name; a second name of another wording confuses.
+  for (const control of document.querySelectorAll("summary[aria-label], .search-button__button"))
+    if (control.textContent.trim()) control.removeAttribute("aria-label");
+  // The pictures on the switch of colours say nothing that its own name does not.
+  for (const button of document.querySelectorAll(".theme-switch-button")) {
+    const strip = () => button.querySelectorAll("svg").forEach(picture => {
+      picture.removeAttribute("role");
+      picture.setAttribute("aria-hidden", "true");
+      picture.querySelectorAll("title").forEach(title => title.remove());
+    });
+    new MutationObserver(strip).observe(button, { childList: true, subtree: true });
+    strip();
+  }
+  for (const summary of document.querySelectorAll(".bd-links summary")) {
+    const entry = summary.closest("li")?.querySelector("a");
+    summary.setAttribute("aria-label", `Pages below ${entry ? entry.textContent.trim() : "this"}`);
+  }
+  // The entries of the bibliography are no list items, so the box around them is no list.
+  for (const list of document.querySelectorAll(".citation-list")) list.removeAttribute("role");
+});

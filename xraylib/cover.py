@@ -1,0 +1,42 @@
+"""The picture of the first page: one phantom in four views, and what a network makes of each.
+
+python -m xraylib.cover
+"""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from xraylib import comparisons, phantoms, plots, results
+from xraylib.config import COVID
+
+TARGET = Path(__file__).resolve().parents[1] / "book/assets/cover.png"
+SHOWN = ("original", "segmented", "lungs erased", "silhouette")
+SEED = 12
+
+
+def draw() -> plt.Figure:
+    """Draw a phantom with COVID-19 in four views, with the accuracies of networks that see them.
+
+    Returns:
+        the figure; its accuracies are those of `book/results/real/grid.csv`.
+    """
+    plots.use_style()
+    phantom = phantoms.make_phantom(COVID, SEED)
+    grid = results.load("real", "grid").set_index(["train_view", "test_view"]).accuracy
+    views = [comparisons.VIEWS[name].apply(phantom.image, phantom.lung_mask) for name in SHOWN]
+    titles = [f"{name}\n{grid[name, name] * 100:.0f} % right" for name in SHOWN]
+    figure = plots.plot_images(views, titles, columns=len(SHOWN))
+    figure.set_size_inches(8, 2.42)
+    for axis in figure.axes:
+        axis.title.set_fontsize(13)
+    return figure
+
+
+def main(target: Path = TARGET) -> None:
+    """Write the picture."""
+    draw().savefig(target, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
