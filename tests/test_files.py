@@ -253,6 +253,7 @@ GUARDED_OTHERWISE = {  # in a folder that is renamed when whole or thrown away, 
     ("experiments", "_write_json"),
     ("phantoms", "_write_image"),
     ("phantoms", "_write_all"),
+    ("predict", "main"),  # to standard output
     ("weights", "from_wheel"),
     ("widgets", "answer"),
 }

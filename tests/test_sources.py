@@ -22,8 +22,8 @@ def make_part(folder, name, rows):
 
 
 @pytest.fixture
-def real_home(home):
-    """A home with both parts and Cohen's metadata, two images a class and source."""
+def real_home(home, monkeypatch):
+    """A home with both parts, an image or two a class and site."""
     data = home / "data"
     make_part(
         data,
@@ -37,10 +37,10 @@ def real_home(home):
         ],
     )
     make_part(data, "kermany", [("k0.png", "normal", "k-0", "kermany")])
-    (data / "covid-chestxray-dataset").mkdir()
-    urls = ["https://www.sirm.org/a", "https://radiopaedia.org/cases/1", "https://nejm.org/x"]
-    cohen = pd.DataFrame({"filename": ["c0.jpeg", "c1.png", "c2.png"], "url": urls})
-    cohen.to_csv(data / "covid-chestxray-dataset" / "metadata.csv", index=False)
+    published = ["sirm.org", "radiopaedia.org", "nejm.org"]
+    table = pd.DataFrame({"filename": ["c0.png", "c1.png", "c2.png"], "publisher": published})
+    table.to_csv(home / "publishers.csv", index=False)
+    monkeypatch.setattr(sources, "PATIENTS", home / "publishers.csv")
     return home
 
 
@@ -59,10 +59,9 @@ def test_multisource_joins_the_parts_and_names_the_sites(real_home):
     assert datasets.check(manifest) is manifest
 
 
-def test_missing_metadata_are_named_with_their_place(real_home):
-    path = real_home / "data" / sources.COHEN_METADATA
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match="covid-chestxray-dataset"):
+def test_a_missing_part_is_named_with_its_place(real_home):
+    shutil.rmtree(real_home / "data/kermany")
+    with pytest.raises(FileNotFoundError, match="data/kermany"):
         datasets.load(profile("real").but(dataset="multisource"))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from xraylib import comparisons, phantoms, plots, results
+from xraylib import comparisons, files, phantoms, plots, results
 from xraylib.config import COVID
 
 TARGET = Path(__file__).resolve().parents[1] / "book/assets/cover.png"
@@ -35,7 +35,8 @@ def draw() -> plt.Figure:
 
 def main(target: Path = TARGET) -> None:
     """Write the picture."""
-    draw().savefig(target, dpi=110)
+    with files.whole_file(target) as part:
+        draw().savefig(part, dpi=110)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from xraylib import arrivals, images
 REPOSITORY = "github.com/muhammedtalo/COVID-19"
 COMMIT = "ee3e2cffc0824711bed675275506b26f19be7198"
 REGISTRY = Path(__file__).with_name("darkcovidnet.sha256")
-# patient and view of the COVID-19 images, as numbered in the metadata of Cohen's collection
+# patient, view and publisher of the COVID-19 images, as in the metadata of Cohen's collection
 PATIENTS = Path(__file__).with_name("darkcovidnet_patients.csv")
 # the masks in use and the sizes that tell which of them were drawn on another version of an image
 MASKS = Path(__file__).with_name("v7labs_masks.csv")

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xraylib import calibration, external, gradcam, images, masks, segment, sources
+from xraylib import calibration, external, files, gradcam, images, masks, segment, sources
 from xraylib.config import CLASS_NAMES, PROFILES
 from xraylib.images import ImageError
 from xraylib.weights import WeightsError
@@ -136,9 +136,10 @@ def write_overlay(path: Path, image: np.ndarray, heatmap: np.ndarray) -> None:
     colour = 255 * mpl.colormaps["inferno"](heatmap)[..., 2::-1]  # OpenCV: blue first
     opacity = OPACITY * heatmap[..., None]
     overlay = (1 - opacity) * image[..., None] + opacity * colour
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), overlay.round().astype(np.uint8)):
-        raise OSError(f"{path}: the overlay cannot be written")
+    content = cv2.imencode(".png", overlay.round().astype(np.uint8))[1]
+    with files.writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_bytes(path, content.tobytes())
 
 
 def main(arguments=None) -> int:

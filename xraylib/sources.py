@@ -2,7 +2,8 @@
 
 In `darkcovidnet` alone, source and class are one and the same as far as COVID-19 goes: all of its
 COVID-19 images and no other come from Cohen's collection. `kermany` adds normal lungs and pneumonia
-of another hospital, and Cohen's own metadata say which publication a COVID-19 image comes from.
+of another hospital, and Cohen's own metadata, of which the package keeps what is needed, say which
+publication a COVID-19 image comes from.
 """
 
 from collections.abc import Iterator
@@ -13,10 +14,10 @@ import pandas as pd
 
 from xraylib import datasets, masks, segment
 from xraylib.config import CLASS_NAMES, COVID, RunConfig, home, profile
+from xraylib.darkcovidnet import PATIENTS
 from xraylib.images import read_mask
 
 PARTS = ("darkcovidnet", "kermany")
-COHEN_METADATA = "covid-chestxray-dataset/metadata.csv"  # below `home("data")`
 PUBLISHERS = {  # the pages that Cohen's COVID-19 images were taken from
     "sirm.org": "Italian society",
     "radiopaedia.org": "teaching files",
@@ -38,7 +39,7 @@ def load(config: RunConfig) -> pd.DataFrame:
         file in pixels.
 
     Raises:
-        FileNotFoundError: one of the parts or Cohen's metadata is missing; says where it belongs.
+        FileNotFoundError: one of the parts is missing; says where it belongs.
     """
     parts = [_with_sizes(datasets.load(config.but(dataset=name)), name) for name in PARTS]
     manifest = pd.concat(parts, ignore_index=True).fillna("")
@@ -144,15 +145,11 @@ def _sites(manifest: pd.DataFrame) -> list[str]:
 
 def _publishers() -> dict[str, str]:
     """Return the domain that each of Cohen's files was taken from, by the file's stem."""
-    path = home("data") / COHEN_METADATA
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such file; it says which publication an image of Cohen's collection "
-            "comes from, place the metadata.csv of that collection there"
-        )
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="replace")
-    domains = table.url.str.extract(r"//(?:www\.)?([^/]+)", expand=False).fillna("")
-    return dict(zip(table.filename.map(lambda name: Path(name).stem), domains, strict=True))
+    table = pd.read_csv(PATIENTS, dtype=str, keep_default_na=False)
+    return {
+        Path(name).stem: domain
+        for name, domain in zip(table.filename, table.publisher, strict=True)
+    }
 
 
 def _usable_file(path: str) -> str:

@@ -9,7 +9,6 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import rbf_kernel
@@ -17,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import SVC
 
-from xraylib import block6, datasets, evaluation, experiments, features, results, splitting
+from xraylib import block6, datasets, evaluation, experiments, features, files, results, splitting
 from xraylib.config import CLASS_NAMES, RunConfig, home, profile
 from xraylib.metrics import wilson_interval
 from xraylib.recipes import ABLATION, OF_KERNEL, OF_NETWORK, RECIPES, Recipe, inputs, take
@@ -113,13 +112,12 @@ def cross_validate_recipe(
         return _mean(*(cross_validate_recipe(part, manifest, config, prepare) for part in parts))
     parts = splitting.folds(manifest, config)
     target = home("recipes") / f"{_key(recipe, manifest, parts, config.seed)}.csv"
-    with FileLock(f"{target}.lock"):
+    with files.locked(target):
         if not target.exists():
             tables = [_judge_fold(recipe, part, prepare(), config.seed) for part in parts]
             tables = [table.assign(fold=number) for number, table in enumerate(tables)]
-            part = target.with_suffix(".part")
-            pd.concat(tables, ignore_index=True).to_csv(part, index=False)
-            part.replace(target)
+            with files.whole_file(target) as part:
+                pd.concat(tables, ignore_index=True).to_csv(part, index=False)
     text = {"path": str, "patient_id": str, "source": str}
     return pd.read_csv(target, dtype=text, keep_default_na=False)
 
@@ -178,7 +176,6 @@ def folds_table(
             judged = config.but(split_by=way, seed=seed)
             table = cross_validate_recipe(recipe, manifest, judged, prepare)
             rows.append((recipe.name, way, *_accuracy(table), seed))
-            print(*rows[-1], flush=True)
     columns = ["recipe", "folds", "accuracy", "low", "high", "n", "seed"]
     return pd.DataFrame(rows, columns=columns)
 
