@@ -10,7 +10,9 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import date
+from multiprocessing import get_context
 from pathlib import Path
 
 import nbformat
@@ -36,6 +38,7 @@ NATIVE_LOG = re.compile(
 PROGRESS_BAR = re.compile(r"\d+%\|")  # says nothing on a finished page
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 ERROR_LINES = 15
+AT_ONCE = 2  # chapters: one starts, draws or waits while the other computes; runs are shared
 
 
 class QuietKernelManager(AsyncKernelManager):
@@ -169,12 +172,24 @@ def execute_all(root: Path, profile: str, only: str | None) -> None:
     for source in chapters:
         check_parameters(source, {"PROFILE": profile})
     folder.mkdir(exist_ok=True)
-    bar = tqdm(chapters, unit="notebook")
-    for source in bar:
-        bar.set_description(source.stem)
-        stamp = freshness.stamp(source, profile, root)
-        if only == source.stem or freshness.stamp_of(folder / source.name) != stamp:
-            execute(source, profile, folder, stamp)
+    stamps = {source: freshness.stamp(source, profile, root) for source in chapters}
+    stale = [
+        path
+        for path, stamp in stamps.items()
+        if only == path.stem or freshness.stamp_of(folder / path.name) != stamp
+    ]
+    bar = tqdm(total=len(chapters), initial=len(chapters) - len(stale), unit="notebook")
+    with bar, ProcessPoolExecutor(AT_ONCE, mp_context=get_context("spawn")) as pool:
+        running = [
+            pool.submit(execute, source, profile, folder, stamps[source]) for source in stale
+        ]
+        try:
+            for done in as_completed(running):
+                done.result()
+                bar.update()
+        except BookError:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def write_chapter_table(root: Path, profile: str) -> None:

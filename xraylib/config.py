@@ -75,8 +75,10 @@ class RunConfig:
 PROFILES = {
     "quick": RunConfig(
         dataset="phantom",
+        epochs=25,
         augmented_views=2,
         folds=3,
+        fold_epochs=9,
         grid_views=("original", "segmented", "lungs erased", "silhouette"),
     ),
     "real": RunConfig(dataset="darkcovidnet"),
