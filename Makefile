@@ -37,7 +37,7 @@ lint: $(READY)
 
 # these two variables, where set, halve the speed of NumPy's own matrix product
 bench: $(READY)
-	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PY) tests/benchmarks/run.py $(ONLY)
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE XRAYLIB_OFFLINE=1 $(PY) tests/benchmarks/run.py $(ONLY)
 
 cover: $(READY)
 	$(PY) -m xraylib.cover
