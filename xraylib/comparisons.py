@@ -135,7 +135,7 @@ def confounding_sweep(
 
     Args:
         config: of the phantoms and the training; its confounding and split are replaced. Half
-            as many phantoms as are trained on are judged.
+            as many phantoms are drawn, once to train on and once to judge.
         levels: of confounding in the training phantoms.
         views: names in `VIEWS`, for training and test alike.
 
@@ -143,12 +143,11 @@ def confounding_sweep(
         predictions on the same unconfounded phantoms, with columns confounding and view.
     """
     half = tuple(count // 2 for count in config.phantom_counts)
-    test = datasets.load(
-        config.but(dataset="phantom", phantom_counts=half, confounding=0.0, seed=config.seed + 1)
-    )
+    drawn = config.but(dataset="phantom", phantom_counts=half)
+    test = datasets.load(drawn.but(confounding=0.0, seed=config.seed + 1))
     parts = []
     for level, name in product(levels, views):
-        train = datasets.load(config.but(dataset="phantom", confounding=level))
+        train = datasets.load(drawn.but(confounding=level))
         manifest = pd.concat(
             [train.assign(split="train"), test.assign(split="test")], ignore_index=True
         )

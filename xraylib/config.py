@@ -78,7 +78,7 @@ PROFILES = {
         epochs=25,
         augmented_views=2,
         folds=3,
-        fold_epochs=9,
+        fold_epochs=7,
         grid_views=("original", "segmented", "lungs erased", "silhouette"),
     ),
     "real": RunConfig(dataset="darkcovidnet"),

@@ -31,7 +31,7 @@ from xraylib.unet import (
 )
 
 UNET_PROFILES = {  # the masks of the report's images are taught by the same real pairs
-    "quick": UNetConfig(dataset="phantom", epochs=3, steps=20, test_share=0.2),
+    "quick": UNetConfig(dataset="phantom", epochs=3, steps=15, test_share=0.2),
     "real": UNetConfig(),
     "report": UNetConfig(),
 }
