@@ -5,6 +5,7 @@ import inspect
 import pkgutil
 import re
 
+import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -70,3 +71,14 @@ def test_everything_public_has_a_docstring(name):
     ]
     called = [(m, t) for m, t in own if inspect.isroutine(t) or inspect.isclass(t)]
     assert not [member for member, thing in called if not thing.__doc__]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((book.ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem
+)
+def test_chapters_call_functions_where_they_are_documented(path):
+    """A name that a module has only imported has no entry on its page to link to."""
+    for name in links.functions_used(nbformat.read(path, as_version=4)):
+        module, _, function = name.rpartition(".")
+        found = getattr(importlib.import_module(module), function)
+        assert getattr(found, "__module__", module) == module, name
