@@ -14,7 +14,7 @@ NOTEBOOKS = sorted((book.ROOT / "notebooks").glob("*.ipynb"))
 REPOSITORY = yaml.safe_load((book.ROOT / "_config.yml").read_text("utf8"))["repository"]
 LAST_SECTIONS = ["Limits", "Recap", "References"]
 MOST_LINES = 15
-MOST_LINES_OF_BOX = 30  # prose and its numbers
+MOST_LINES_OF_BOX = 20  # prose and its numbers
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)

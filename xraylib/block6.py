@@ -10,8 +10,9 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from xraylib import classifier, features
+from xraylib import classifier
 from xraylib.config import CLASS_NAMES
+from xraylib.precision import fast_policy
 from xraylib.recipes import Recipe
 from xraylib.upsampling import UpsampledBatches
 
@@ -42,11 +43,7 @@ def build(recipe: Recipe, side: int, n_pooled: int) -> keras.Model:
     """
     maps = keras.Input((side, side, 512), name="maps")
     pooled = keras.Input((n_pooled,), name="pooled")
-    x = maps
-    for number in (1, 2):
-        name = f"block6_conv{number}"
-        x = classifier.PatchConv2D(512, 3, activation="relu", name=name)(x)
-    x = layers.Flatten()(layers.MaxPooling2D(2, name="block6_pool")(x))
+    x = classifier.stack_block6(maps, classifier.PatchConv2D)
     x = layers.Dense(recipe.width, activation="relu", name="dense")(x)
     if n_pooled:
         beside = layers.Dropout(recipe.dropout / 2, name="dropout_pooled")(pooled)
@@ -159,8 +156,7 @@ class UnitSpread(TransformerMixin, BaseEstimator):
 
 def _train(batches: MixedBatches, recipe: Recipe, validation, callbacks) -> keras.Model:
     keras.utils.set_random_seed(batches.seed % 2**32)
-    fast = features.fastest_precision() == "bfloat16"
-    with features.dtype_policy("mixed_bfloat16" if fast else "float32"):
+    with fast_policy():
         network = build(recipe, batches.maps.shape[2], batches.pooled.shape[1])
     steps = recipe.epochs * len(batches)
     rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)

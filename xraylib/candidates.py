@@ -10,7 +10,7 @@ import pandas as pd
 
 from xraylib import datasets, external, features, metrics, results, shortcuts, sources, training
 from xraylib.config import CLASS_NAMES, RunConfig, profile
-from xraylib.discriminant import LOGITS, unseen_logits
+from xraylib.discriminant import LOGITS, judge_unseen, unseen_logits
 from xraylib.external import Recipe
 from xraylib.preprocessing import Preprocessing
 from xraylib.shortcuts import VIEWS
@@ -58,16 +58,15 @@ def compare(manifest: pd.DataFrame, recipes: dict, config: RunConfig | None = No
 
 def _report_logits(manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
     """Train the report's head on original images, hospitals left out, as `unseen_logits` does."""
-    maps, labels = features.extract(manifest, Preprocessing(), "report"), manifest.label
-    ids, parts = datasets.label_ids(manifest), []
-    for left_out, fold in sources.leave_one_out(manifest):
-        train, test = (np.flatnonzero(fold.split == name) for name in ("train", "test"))
+    maps, ids = features.extract(manifest, Preprocessing(), "report"), datasets.label_ids(manifest)
+
+    def judge(train, test) -> np.ndarray:
+        views = [training.LiveMaps(maps, train)]
         with tempfile.TemporaryDirectory() as folder:
-            head, _ = training.fit_head([maps[train]], ids[train], None, config, folder)
-        part = manifest.iloc[test].assign(left_out=left_out, label=labels.iloc[test])
-        part[LOGITS] = training.predict_logits(head, maps[test])
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+            head, _ = training.fit_head(views, ids[train], None, config, folder)
+        return training.predict_logits(head, maps[test])
+
+    return judge_unseen(manifest, judge)
 
 
 def _figures(table: pd.DataFrame, seed: int = 0) -> dict:

@@ -62,12 +62,17 @@ class PatchConv2D(layers.Conv2D):
         return self.activation(maps + self.bias)
 
 
-def stack_head(features, conv=layers.Conv2D):
-    """Stack the report's layers on features (B, 7, 7, 512); returns logits (B, 3)."""
+def stack_block6(features, conv=layers.Conv2D):
+    """Stack the report's block 6 on features (B, 7, 7, 512); returns (B, 512)."""
     x = conv(512, 3, activation="relu", name="block6_conv1")(features)
     x = conv(512, 3, activation="relu", name="block6_conv2")(x)
     x = layers.MaxPooling2D(2, name="block6_pool")(x)
-    x = layers.Flatten(name="flatten")(x)
+    return layers.Flatten(name="flatten")(x)
+
+
+def stack_head(features, conv=layers.Conv2D):
+    """Stack the report's layers on features (B, 7, 7, 512); returns logits (B, 3)."""
+    x = stack_block6(features, conv)
     x = layers.Dense(64, activation="relu", name="dense")(x)
     x = layers.Dropout(0.5, name="dropout")(x)
     # logits apart from the softmax: Grad-CAM needs the score before it; float32 for the loss

@@ -13,9 +13,10 @@ import pandas as pd
 import tensorflow as tf
 from sklearn.cluster import KMeans
 
-from xraylib import classifier, features
+from xraylib import classifier
 from xraylib.intervals import bootstrap_mean
 from xraylib.patches import PATCH_SIDE, Patches
+from xraylib.precision import fast_policy
 
 BATCH = 32
 
@@ -31,8 +32,7 @@ def build_tap(layer: str, scaling: str = "report", side: int = PATCH_SIDE) -> ke
     Returns:
         a model from patches (B, side, side, 1) to activations (B, K), see `tap`.
     """
-    fast = features.fastest_precision() == "bfloat16"
-    with features.dtype_policy("mixed_bfloat16" if fast else "float32"):
+    with fast_policy():
         whole = classifier.build_base(scaling)
         base = keras.models.clone_model(whole, input_tensors=keras.Input((side, side, 1)))
     base.set_weights(whole.get_weights())

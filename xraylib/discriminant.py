@@ -90,12 +90,29 @@ def unseen_logits(views, manifest, shrinkage: float, nuisance: float) -> pd.Data
     Returns:
         a row a tested image and fold: the manifest's columns, left_out, and `LOGITS`.
     """
+
+    def judge(train, test) -> np.ndarray:
+        shown = [view[train] for view in views]
+        head = fit_head(shown, manifest.iloc[train], shrinkage, nuisance)
+        return head.logits(views[0][test])
+
+    return judge_unseen(manifest, judge)
+
+
+def judge_unseen(manifest: pd.DataFrame, judge) -> pd.DataFrame:
+    """Leave hospitals out in turn, and gather what a classifier makes of them.
+
+    Args:
+        manifest: N rows, with site.
+        judge: fits on the rows `train` and returns logits (M, 3) of the rows `test`, both int.
+
+    Returns:
+        as `unseen_logits`.
+    """
     parts = []
     for left_out, fold in sources.leave_one_out(manifest):
         train, test = (np.flatnonzero(fold.split == name) for name in ("train", "test"))
-        head = fit_head([view[train] for view in views], manifest.iloc[train], shrinkage, nuisance)
-        logits = head.logits(views[0][test])
         part = manifest.iloc[test].assign(left_out=left_out)
-        part[LOGITS] = logits
+        part[LOGITS] = judge(train, test)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)

@@ -17,7 +17,7 @@ from keras import layers, ops
 from xraylib import calibration, classifier, datasets, features, files, sources
 from xraylib.config import CLASS_NAMES, IMAGE_SIZE, home
 from xraylib.discriminant import LOGITS, Head, fit_head, unseen_logits
-from xraylib.precision import dtype_policy, fastest_precision
+from xraylib.precision import fast_policy, fastest_precision
 from xraylib.preprocessing import Preprocessing
 
 HEAD, RECIPE = "head.npz", "recipe.json"  # in a model's folder
@@ -82,10 +82,9 @@ def build_model(head: Head, taps: tuple[str, ...]) -> keras.Model:
         a model from views (B, 224, 224, 1), 0 where masked, to logits (B, 3) before the
         temperature.
     """
-    with dtype_policy("mixed_bfloat16" if fastest_precision() == "bfloat16" else "float32"):
+    with fast_policy():
         base = classifier.build_base("vgg16")
-        maps = [base.get_layer(name).output for name in taps]
-        maps = [layers.AveragePooling2D(x.shape[1] // features.SIDE)(x) for x in maps]
+        maps = features.averaged_taps(base, taps)
     shown = ops.average_pool(ops.cast(base.input > 0, "float32"), IMAGE_SIZE // features.SIDE)
     share = shown / (ops.sum(shown, axis=(1, 2), keepdims=True) + SMALLEST)
     means = [ops.sum(ops.cast(x, "float32") * share, axis=(1, 2)) for x in maps]

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from xraylib import arrays, classifier, cluster, files, images, weights
 from xraylib.config import home
-from xraylib.precision import dtype_policy, fastest_precision
+from xraylib.precision import POLICIES, dtype_policy, fastest_precision
 from xraylib.preprocessing import Preprocessing
 from xraylib.streaming import ahead, spans
 
@@ -95,21 +95,22 @@ def _predictor(scaling: str, taps: tuple[str, ...], precision: str, weights_sha2
 
     Kept by the hash of its weights too: with other weights it is another network.
     """
-    with dtype_policy({"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]):
-        base = _tapped(classifier.build_base(scaling), taps)
+    with dtype_policy(POLICIES[precision]):
+        base = classifier.build_base(scaling)
+        maps = averaged_taps(base, taps)
+        outputs = keras.layers.Concatenate()(maps) if len(maps) > 1 else maps[0]
+        base = keras.Model(base.input, outputs)
     predict = tf.function(lambda x: tf.cast(base(x, training=False), tf.float16))
     return predict, base.output_shape[1:]
 
 
-def _tapped(base: keras.Model, taps: tuple[str, ...]) -> keras.Model:
-    """Return a model from the base's input to its layers `taps`, side by side (B, 7, 7, C)."""
+def averaged_taps(base: keras.Model, taps: tuple[str, ...]) -> list:
+    """Return the outputs of a base's layers, each averaged down to (B, 7, 7, C)."""
     maps = [base.get_layer(name).output for name in taps]
-    maps = [
+    return [
         x if x.shape[1] == SIDE else keras.layers.AveragePooling2D(x.shape[1] // SIDE)(x)
         for x in maps
     ]
-    outputs = keras.layers.Concatenate()(maps) if len(maps) > 1 else maps[0]
-    return keras.Model(base.input, outputs)
 
 
 def _file_digest(path: str) -> bytes:

@@ -7,13 +7,14 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from xraylib import classifier, features
+from xraylib import classifier
 from xraylib.config import IMAGE_SIZE
 from xraylib.experiments import Run
 from xraylib.gradcam import FORMULAS, METHODS, Explainer, upscale
 from xraylib.intervals import bootstrap_mean
 from xraylib.map_checks import agreement, deletion, edge_maps, insertion, random_maps
 from xraylib.map_tables import CHECKS, EDGES, RANDOM, Cases
+from xraylib.precision import fast_policy
 
 CURVES = {"insertion": insertion, "deletion": deletion}  # large is good, small is good
 STEPS = 8  # a curve's probabilities; more of them change its area in the third digit
@@ -34,8 +35,7 @@ def fast_explainer(run: Run) -> Explainer:
 
     Curves and Score-CAM ask for hundreds of probabilities an image.
     """
-    fast = features.fastest_precision() == "bfloat16"
-    with features.dtype_policy("mixed_bfloat16" if fast else "float32"):
+    with fast_policy():
         return Explainer(classifier.build_model(run.scaling, run.head))
 
 

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from xraylib import cluster, files
 from xraylib.config import home
 from xraylib.images import read_grey, read_mask, resize
-from xraylib.precision import dtype_policy, fastest_precision
+from xraylib.precision import fast_policy, fastest_precision
 from xraylib.streaming import ahead
 from xraylib.unet import UNetConfig, build_unet
 
@@ -47,8 +47,7 @@ def _weights_file(folder) -> Path:
 
 def build_in_fast_precision(config: UNetConfig, pretrained: bool = True) -> keras.Model:
     """Build a U-Net that computes in bfloat16 where this machine gains by it."""
-    fast = fastest_precision() == "bfloat16"
-    with dtype_policy("mixed_bfloat16" if fast else "float32"):
+    with fast_policy():
         return build_unet(config.size, config.filters, config.levels, config.encoder, pretrained)
 
 

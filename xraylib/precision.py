@@ -11,6 +11,8 @@ import tensorflow as tf
 from xraylib import files
 from xraylib.config import home
 
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # precision -> Keras' policy
+
 
 @cache
 def fastest_precision() -> str:
@@ -50,6 +52,11 @@ class dtype_policy:
     def __exit__(self, *_):
         keras.config.set_dtype_policy(self.before)
         self.building.release()
+
+
+def fast_policy() -> dtype_policy:
+    """Return a `dtype_policy` for layers in the precision that is fastest here."""
+    return dtype_policy(POLICIES[fastest_precision()])
 
 
 def _time_convolution(dtype) -> float:

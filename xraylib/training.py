@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from xraylib import classifier, features, files
+from xraylib import classifier, files
 from xraylib.config import CLASS_NAMES, RunConfig
+from xraylib.precision import dtype_policy, fast_policy
 from xraylib.upsampling import UpsampledBatches
 
 LIVE = 6  # the rows and columns of the features that reach the head, see `build_head`
@@ -42,8 +43,7 @@ def fit_head(
         accuracy, and val_loss and val_accuracy where there is a validation set.
     """
     seed = config.seed + run_seed
-    bf16 = fast and features.fastest_precision() == "bfloat16"
-    with features.dtype_policy("mixed_bfloat16" if bf16 else "float32"):
+    with fast_policy() if fast else dtype_policy("float32"):
         keras.utils.set_random_seed(seed % 2**32)
         head = classifier.build_head(LIVE, fast=True)
         policy = keras.config.dtype_policy().name
@@ -150,7 +150,7 @@ class LiveMaps:
 
     def __getitem__(self, places) -> np.ndarray:
         """Return the features at places (B,), (B, 6, 6, 512)."""
-        batch = np.array(self.maps[self.rows[places]][:, :LIVE, :LIVE])
+        batch = self.maps[self.rows[places]][:, :LIVE, :LIVE]  # a copy: rows are picked
         if isinstance(self.maps, np.memmap):  # the pages stay in the system's cache
             self.maps._mmap.madvise(mmap.MADV_DONTNEED)
         return batch
