@@ -180,8 +180,9 @@ def execute_all(root: Path, profile: str, only: str | None) -> None:
     ]
     bar = tqdm(total=len(chapters), initial=len(chapters) - len(stale), unit="notebook")
     with bar, ProcessPoolExecutor(AT_ONCE, mp_context=get_context("spawn")) as pool:
-        running = [
-            pool.submit(execute, source, profile, folder, stamps[source]) for source in stale
+        running = [  # the last chapters take longest: begun first, none is left to run alone
+            pool.submit(execute, source, profile, folder, stamps[source])
+            for source in reversed(stale)
         ]
         try:
             for done in as_completed(running):

@@ -144,16 +144,16 @@ def confounding_sweep(
     """
     half = tuple(count // 2 for count in config.phantom_counts)
     drawn = config.but(dataset="phantom", phantom_counts=half)
-    test = datasets.load(drawn.but(confounding=0.0, seed=config.seed + 1))
+    sets = {level: datasets.load(drawn.but(confounding=level)) for level in levels}
+    sets["test"] = datasets.load(drawn.but(confounding=0.0, seed=config.seed + 1))
+    # one manifest, so that each view of an image is computed once
+    manifest = pd.concat([part.assign(of=name) for name, part in sets.items()], ignore_index=True)
+    manifest["patient_id"] = manifest.of.astype(str) + " " + manifest.patient_id
     parts = []
     for level, name in product(levels, views):
-        train = datasets.load(drawn.but(confounding=level))
-        manifest = pd.concat(
-            [train.assign(split="train"), test.assign(split="test")], ignore_index=True
-        )
-        manifest["patient_id"] = manifest.split + " " + manifest.patient_id  # two sets of numbers
+        split = np.select([manifest.of == level, manifest.of == "test"], ["train", "test"], "")
         experiment = Experiment(f"confounding {level:g} {name}", VIEWS[name], VIEWS[name])
-        run = experiments.run(experiment, manifest, config)
+        run = experiments.run(experiment, manifest.assign(split=split), config)
         parts.append(run.predictions.assign(confounding=level, view=name))
     return pd.concat(parts, ignore_index=True)
 

@@ -11,6 +11,7 @@ import pandas as pd
 import tensorflow as tf
 
 from xraylib import classifier, files
+from xraylib.adam import OnePassAdam
 from xraylib.config import CLASS_NAMES, RunConfig
 from xraylib.precision import dtype_policy, fast_policy
 from xraylib.upsampling import UpsampledBatches
@@ -108,7 +109,7 @@ def _compile(model: keras.Model, learning_rate: float, decay: float) -> None:
     """Give a model the optimizer and the loss of Table 3."""
     rate = keras.optimizers.schedules.InverseTimeDecay(learning_rate, 1, decay)
     model.compile(
-        keras.optimizers.Adam(rate),
+        OnePassAdam(rate),
         keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
