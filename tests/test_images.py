@@ -165,15 +165,30 @@ def test_local_equalisation_spreads_a_dull_corner_more_than_global_does():
     assert not np.array_equal(local, whole)
 
 
+def test_normalisation_is_a_straight_line_between_the_ends():
+    dull = np.arange(100, 151, dtype=np.uint8).repeat(8).reshape(51, 8)
+    spread = images.equalise(dull, "normalise")
+    assert is_grey_image(spread, dull.shape)
+    assert (spread.min(), spread.max()) == (0, 255)
+    steps = np.diff(spread[2:-2, 0].astype(int))
+    assert steps.min() >= steps.max() - 1 > 0  # equal distances stay equal, to rounding
+
+
+def test_normalisation_lets_single_pixels_go():
+    marked = np.full((40, 40), 100, np.uint8)
+    marked[:, 20:], marked[0, :5] = 150, 255  # five bright pixels, as of a letter
+    assert set(images.equalise(marked, "normalise").ravel()) == {0, 255}
+
+
 def test_no_equalisation():
     np.testing.assert_array_equal(images.equalise(GREY, "none"), GREY)
 
 
-@pytest.mark.parametrize("method", ["none", "global"])
+@pytest.mark.parametrize("method", ["none", "normalise", "global"])
 def test_an_all_black_image_stays_black(method):
     assert not images.equalise(np.zeros((16, 16), np.uint8), method).any()
 
 
 def test_unknown_equalisation():
-    with pytest.raises(ValueError, match="'local': choose none, global or clahe"):
+    with pytest.raises(ValueError, match="'local': choose none, normalise, global or clahe"):
         images.equalise(GREY, "local")

@@ -10,7 +10,7 @@ from xraylib import images, scanners
 from xraylib.config import IMAGE_SIZE
 
 REGIONS = ("whole", "lungs", "lungs_erased", "lung_box_erased", "silhouette")
-EQUALISE = ("none", "global", "clahe", "bands")
+EQUALISE = ("none", "normalise", "global", "clahe", "bands")
 TRANSFORMS = ("none", "table2", "scanner")
 
 
@@ -21,8 +21,8 @@ class Preprocessing:
     Attributes:
         region: `whole`; `lungs` (black outside); `lungs_erased` (black inside);
             `lung_box_erased` (the lungs' bounding box black); `silhouette` (the mask alone).
-        equalise: `none`, `global` or `clahe`, see `images.equalise`; or `bands`: details of
-            each size alike within the lungs, see `scanners.equalise_bands`.
+        equalise: `none`, `normalise`, `global` or `clahe`, see `images.equalise`; or `bands`:
+            details of each size alike within the lungs, see `scanners.equalise_bands`.
         crop: cut to the lungs' bounding box, with a margin of 5 %.
         transform: `none`; or, for training images, `table2`: the report's random transforms; or
             `scanner`: random posture, exposure, sharpness and noise, see `scanners.vary`.
