@@ -88,5 +88,6 @@ if __name__ == "__main__":  # minutes of features; chapter 05 shows the table th
     images = shortcuts.thin(sources.manifest_with_masks("real"))
     table = compare(images, RECIPES, settings)
     table = table.assign(trained_on="all other hospitals", seed=settings.seed)
-    results.save(table.assign(data="multisource"), "real", "external")
+    command = "python -m xraylib.candidates"
+    results.save(table.assign(data="multisource"), "real", "external", command)
     print(table.round(3).to_string())

@@ -1,4 +1,4 @@
-"""Figures of chapter 6: the stacks step by step, the tuning, and what up-sampling does."""
+"""Figures of chapter 6: stacks step by step, their learning curve, tuning, up-sampling."""
 
 import matplotlib.pyplot as plt
 
@@ -87,4 +87,19 @@ def plot_upsampling(table) -> plt.Figure:
         axis.set(xlabel="share of COVID-19 in a batch", title=f"{word} of COVID-19")
         axis.set_ylim(0, None if name == "ece" else 1.02)
     axes[0].text(0.31, 0.05, "the report's", fontsize=8)
+    return figure
+
+
+def plot_learning_curve(table) -> plt.Figure:
+    """Show accuracy over the number of images trained on.
+
+    Args:
+        table: of `ceiling.learning_curve`.
+    """
+    figure, axis = plt.subplots(figsize=(6, 3.4))
+    spread = [table.accuracy - table.low, table.high - table.accuracy]
+    axis.errorbar(table.images, table.accuracy, yerr=spread, color="#0072B2", marker="o", capsize=3)
+    axis.set(xscale="log", xlabel="training images (logarithmic)", ylabel="accuracy")
+    axis.set_xticks(table.images, [f"{images:.0f}" for images in table.images])
+    axis.minorticks_off()
     return figure

@@ -131,5 +131,6 @@ def thin(manifest: pd.DataFrame, per_cell: int = 100, seed: int = 0) -> pd.DataF
 
 if __name__ == "__main__":  # minutes of features; chapter 05 shows the table that this keeps
     table = measure(sources.manifest_with_masks("real"))
-    results.save(table.assign(data="multisource"), "real", "shortcuts")
+    command = "python -m xraylib.shortcuts"
+    results.save(table.assign(data="multisource"), "real", "shortcuts", command)
     print(table.round(3).to_string())

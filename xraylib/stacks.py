@@ -198,8 +198,9 @@ def main(arguments=None) -> None:
     name = parser.parse_args(arguments).profile
     config = profile(name)
     manifest = datasets.load(config)
-    results.save(folds_table(RECIPES, manifest, config), name, "folds")
-    results.save(folds_table(ABLATION, manifest, config), name, "ablation")
+    command = f"python -m xraylib.stacks --profile {name}"
+    results.save(folds_table(RECIPES, manifest, config), name, "folds", command)
+    results.save(folds_table(ABLATION, manifest, config), name, "ablation", command)
 
 
 if __name__ == "__main__":
