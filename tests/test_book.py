@@ -1,6 +1,7 @@
 """The builder, on notebooks of two cells."""
 
 import json
+import os
 import shutil
 import sys
 
@@ -72,6 +73,17 @@ def test_a_notebook_runs_in_its_own_folder_on_this_python(root):
     assert profile == "real"
     assert python == sys.executable
     assert folder == str(root / "notebooks")
+
+
+def test_chapters_that_run_beside_each_other_share_the_cores(root):
+    code = f"import os\nprint(*[os.environ[name] for name in {book.THREADS}])"
+    for name in ("01_first", "02_second"):
+        write_notebook(root, name, code)
+    book.execute_all(root, "real", None)
+    half = str(max(1, os.cpu_count() // 2))
+    assert printed(root, "01_first").split() == [half] * len(book.THREADS)
+    book.execute_all(root, "real", "01_first")
+    assert printed(root, "01_first").split() == [str(os.cpu_count())] * len(book.THREADS)
 
 
 def test_the_injected_parameter_is_folded(root):

@@ -39,6 +39,7 @@ PROGRESS_BAR = re.compile(r"\d+%\|")  # says nothing on a finished page
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 ERROR_LINES = 15
 AT_ONCE = 2  # chapters: one starts, draws or waits while the other computes; runs are shared
+THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class QuietKernelManager(AsyncKernelManager):
@@ -164,6 +165,15 @@ def execute(source: Path, profile: str, folder: Path, stamp: str) -> None:
     running.unlink()
 
 
+def share_cores(processes: int) -> None:
+    """Give each of several processes its part of the cores.
+
+    Two networks that take all of them wait for each other: together they are half as fast as one.
+    """
+    each = max(1, (os.cpu_count() or 1) // processes)
+    os.environ.update(dict.fromkeys(THREADS, str(each)))
+
+
 def execute_all(root: Path, profile: str, only: str | None) -> None:
     """Run `only` one notebook, and every one whose executed copy no longer stands."""
     chapters, folder = sources(root), root / "book/notebooks"
@@ -178,8 +188,12 @@ def execute_all(root: Path, profile: str, only: str | None) -> None:
         for path, stamp in stamps.items()
         if only == path.stem or freshness.stamp_of(folder / path.name) != stamp
     ]
+    if not stale:
+        return
+    at_once = min(AT_ONCE, len(stale))
+    workers = ProcessPoolExecutor(at_once, get_context("spawn"), share_cores, (at_once,))
     bar = tqdm(total=len(chapters), initial=len(chapters) - len(stale), unit="notebook")
-    with bar, ProcessPoolExecutor(AT_ONCE, mp_context=get_context("spawn")) as pool:
+    with bar, workers as pool:
         running = [  # the last chapters take longest: begun first, none is left to run alone
             pool.submit(execute, source, profile, folder, stamps[source])
             for source in reversed(stale)

@@ -153,15 +153,17 @@ def _predict(manifest: pd.DataFrame, first: int, folder, kept: Path) -> list[tup
 
     `first`, where a shard starts in the whole manifest, decides nothing here.
     """
-    model, paths, found = load_unet(folder), manifest.path.tolist(), []
+    model, paths, found = None, manifest.path.tolist(), []
     batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
     with tqdm(total=len(paths), desc=TITLE, unit=" images") as bar:
         for names, new in ahead(lambda batch: _read_new(batch, kept), batches):
             # one of the same pixels may have been written since the batch was read
             new = {name: image for name, image in new.items() if not name.exists()}
-            masks = segment_images(model, list(new.values())) if new else []
-            for name, mask in zip(new, masks, strict=True):
-                write_mask(name, mask)
+            if new:
+                model = model or load_unet(folder)  # not where all masks are there
+                masks = segment_images(model, list(new.values()))
+                for name, mask in zip(new, masks, strict=True):
+                    write_mask(name, mask)
             found += [(str(name), float(read_mask(name).mean())) for name in names]
             bar.update(len(names))
     return found
