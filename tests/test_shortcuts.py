@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from conftest import make_manifest
 
-from xraylib import candidates, shortcut_plots, shortcuts
-from xraylib.discriminant import LOGITS, fit_head, unseen_logits
+from xraylib import candidates, shortcut_plots, shortcuts, sources
+from xraylib.discriminant import LOGITS, fit_head, fit_mean_head, unseen_logits
 from xraylib.external import Recipe
 from xraylib.preprocessing import Preprocessing
 
@@ -62,6 +62,52 @@ def test_hospitals_as_noise_help_where_class_goes_with_hospital(manifest):
         head = fit_head([x[train]], manifest.iloc[train], 0.1, nuisance)
         right[nuisance] = (head.logits(x[test]).argmax(axis=1) == labels[test]).mean()
     assert right[100.0] > right[0.0]
+
+
+def test_taking_away_leading_directions_helps_where_no_class_has_two_hospitals(manifest):
+    """All pneumonia comes from A and no other class does; the hospital shows in many features."""
+    unseen = manifest.site == "C"
+    lesson = ((manifest.site == "A") == (manifest.label == "pneumonia")) & ~unseen
+    train, test = np.flatnonzero(lesson), np.flatnonzero(unseen)
+    labels = manifest.label.map({"normal": 0, "pneumonia": 1, "COVID-19": 2}).to_numpy()
+    right = {0: [], 1: []}
+    for seed in range(6):  # few images: one draw alone may mislead
+        rng = np.random.default_rng(seed)
+        x = made_up_features(manifest, rng)[:, :4]
+        louder = x[:, 1:2] + rng.standard_normal((len(x), 10)).astype(np.float32)
+        x = np.concatenate([x, louder], axis=1)
+        for removed, shares in right.items():
+            head = fit_head([x[train]], manifest.iloc[train], 0.5, 3.0, removed)
+            shares.append((head.logits(x[test]).argmax(axis=1) == labels[test]).mean())
+    assert np.mean(right[1]) > np.mean(right[0]) + 0.15
+
+
+def test_a_head_is_blind_to_what_was_taken_away(manifest):
+    x = made_up_features(manifest, np.random.default_rng(4))
+    head = fit_head([x], manifest, 0.5, 3.0, 1)
+    moved = head.logits(x + 10 * leading_direction(x, manifest))
+    assert np.allclose(moved, head.logits(x), atol=0.01)
+    seeing = fit_head([x], manifest, 0.5, 3.0)
+    assert not np.allclose(seeing.logits(x + 10 * leading_direction(x, manifest)), seeing.logits(x))
+
+
+def test_the_mean_of_heads_weighs_them_alike(manifest):
+    x = made_up_features(manifest, np.random.default_rng(5))
+    parts = [fit_head([x], manifest, 0.5, 3.0, removed).logits(x) for removed in (0, 1)]
+    mean = fit_mean_head([x], manifest, 0.5, 3.0, (0, 1)).logits(x)
+    by_hand = np.mean([logits / logits.std() for logits in parts], axis=0)
+    assert np.allclose(mean, by_hand, atol=1e-4)
+    alone = fit_mean_head([x], manifest, 0.5, 3.0, (0,)).logits(x)
+    assert (alone.argmax(axis=1) == parts[0].argmax(axis=1)).all()
+
+
+def leading_direction(x, manifest):
+    """Return the first principal component of the weighted images, in units of the features."""
+    weight = sources.cell_weights(manifest) / len(manifest)
+    centre = weight @ x
+    spread = np.sqrt(weight @ (x - centre) ** 2)
+    scaled = (x - centre) / spread * np.sqrt(weight)[:, None]
+    return np.linalg.svd(scaled)[2][0] * spread
 
 
 def test_logits_of_unseen_hospitals_cover_each_image_once(manifest):

@@ -15,16 +15,22 @@ from xraylib.external import Recipe
 from xraylib.preprocessing import Preprocessing
 from xraylib.shortcuts import VIEWS
 
+ALL = {"removed": (0,)}  # directions are looked at
 RECIPES = {
-    "original": Recipe(view=VIEWS["original"], varied_views=0),
-    "lungs cropped": Recipe(view=VIEWS["lungs cropped"], varied_views=0),
-    "lungs cropped, varied": Recipe(view=VIEWS["lungs cropped"]),
+    "original": Recipe(view=VIEWS["original"], varied_views=0, **ALL),
+    "lungs cropped": Recipe(view=VIEWS["lungs cropped"], varied_views=0, **ALL),
+    "lungs cropped, varied": Recipe(view=VIEWS["lungs cropped"], varied_views=1, **ALL),
     "lungs alone, bands alike": Recipe(
-        view=VIEWS["lungs cropped, alone, bands alike"], varied_views=0
+        view=VIEWS["lungs cropped, alone, bands alike"], varied_views=0, **ALL
     ),
-    "bands alike": Recipe(varied_views=0),
-    "bands alike, hospitals not as noise": Recipe(varied_views=0, nuisance=0.0),
-    "bands alike, varied": Recipe(),
+    "bands alike": Recipe(varied_views=0, **ALL),
+    "bands alike, hospitals not as noise": Recipe(varied_views=0, nuisance=0.0, **ALL),
+    "bands alike, varied": Recipe(varied_views=1, **ALL),
+    "bands alike, varied twice": Recipe(**ALL),
+    "varied twice, blind to 4": Recipe(removed=(4,)),
+    "varied twice, blind to 8": Recipe(removed=(8,)),
+    "varied twice, blind to 16": Recipe(removed=(16,)),
+    "varied twice, mean of all and blind to 8": Recipe(),
 }
 REPORT = "the report's head"
 
@@ -45,7 +51,7 @@ def compare(manifest: pd.DataFrame, recipes: dict, config: RunConfig | None = No
     judged = {}
     for name, recipe in recipes.items():
         views = external.pooled_views(manifest, recipe)
-        judged[name] = unseen_logits(views, manifest, recipe.shrinkage, recipe.nuisance)
+        judged[name] = unseen_logits(views, manifest, *recipe.noise)
     if config is not None:
         judged[REPORT] = _report_logits(manifest, config)
     rows = []

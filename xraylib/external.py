@@ -16,7 +16,7 @@ from keras import layers, ops
 
 from xraylib import calibration, classifier, datasets, features, files, sources
 from xraylib.config import CLASS_NAMES, IMAGE_SIZE, home
-from xraylib.discriminant import LOGITS, Head, fit_head, unseen_logits
+from xraylib.discriminant import LOGITS, Head, fit_mean_head, unseen_logits
 from xraylib.precision import fast_policy, fastest_precision
 from xraylib.preprocessing import Preprocessing
 
@@ -34,18 +34,25 @@ class Recipe:
         taps: VGG16's layers whose maps are averaged over all that is not masked.
         shrinkage: 0 to 1, of the covariance within classes towards a multiple of the identity.
         nuisance: weight of the differences between the sites of a class, as further noise.
+        removed: leading principal components to which each of the averaged heads is blind.
         seed: of the varied views.
     """
 
     view: Preprocessing = Preprocessing(equalise="bands", crop=True)
-    varied_views: int = 1
+    varied_views: int = 2
     taps: tuple[str, ...] = ("block4_pool",)
     shrinkage: float = 0.5
     nuisance: float = 3.0
+    removed: tuple[int, ...] = (0, 8)
     seed: int = 19910806
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
+
+    @property
+    def noise(self) -> tuple[float, float, tuple[int, ...]]:
+        """Return what `discriminant.fit_mean_head` takes beside the views and the manifest."""
+        return self.shrinkage, self.nuisance, self.removed
 
     @property
     def training_views(self) -> list[tuple[Preprocessing, int]]:
@@ -130,10 +137,9 @@ def find_model(name: str, recipe: Recipe | None = None) -> Path:
 def fit(manifest: pd.DataFrame, recipe: Recipe) -> Head:
     """Fit the head on all sources; its temperature is that of hospitals left out in turn."""
     views = pooled_views(manifest, recipe)
-    noise = recipe.shrinkage, recipe.nuisance
-    unseen = unseen_logits(views, manifest, *noise)
+    unseen = unseen_logits(views, manifest, *recipe.noise)
     temperature = calibration.fit_temperature(unseen[LOGITS].to_numpy(), datasets.label_ids(unseen))
-    head = fit_head(views, manifest, *noise)
+    head = fit_mean_head(views, manifest, *recipe.noise)
     return Head(head.weights, head.bias, temperature)
 
 
@@ -147,7 +153,8 @@ def load_recipe(folder) -> Recipe:
     """Return the recipe of a model's folder."""
     kept = json.loads((Path(folder) / RECIPE).read_text())
     view = Preprocessing(**kept.pop("view"))
-    return Recipe(**kept | {"view": view, "taps": tuple(kept["taps"])})
+    lists = {name: tuple(kept[name]) for name in ("taps", "removed")}
+    return Recipe(**kept | lists | {"view": view})
 
 
 def _save(head: Head, path: Path) -> None:
