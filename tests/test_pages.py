@@ -19,6 +19,11 @@ from browser import (
 from xraylib import book
 
 SCHEMES, WIDTHS = ("light", "dark"), (400, 1280)
+PAPER = 794  # pixels, the width of A4
+SHOWN_FIGURES = """
+return [...document.querySelectorAll(".bd-article img")].filter(
+  image => image.checkVisibility() && image.getBoundingClientRect().width > 20).length
+"""
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +58,18 @@ def test_nothing_overlaps_or_sticks_out(browser, width):
     for page in pages():
         show(browser, f"{HTML.as_uri()}/{page}", width, "light")
         assert not misplaced(browser), page
+
+
+@needs_browser
+@needs_book
+def test_a_printed_page_keeps_its_figures_and_its_width(browser):
+    for page in pages():
+        show(browser, f"{HTML.as_uri()}/{page}", PAPER, "light")
+        on_screen = browser.execute_script(SHOWN_FIGURES)
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        assert browser.execute_script(SHOWN_FIGURES) == on_screen, page
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= PAPER, page
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
 @needs_browser
