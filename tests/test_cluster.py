@@ -11,6 +11,7 @@ import pytest
 from conftest import make_manifest
 
 from xraylib import cluster, features, masks, segmentation, weights
+from xraylib.images import ImageError
 from xraylib.preprocessing import Preprocessing
 from xraylib.unet import UNetConfig
 
@@ -125,7 +126,7 @@ def test_a_damaged_image_is_named(client, tmp_path):
     manifest = make_manifest(tmp_path / "images", 9, with_masks=True)
     whole = Path(manifest.path[7]).read_bytes()
     Path(manifest.path[7]).write_bytes(whole[:200])
-    with pytest.raises(Exception, match="7.png: damaged image"):
+    with pytest.raises(ImageError, match="7.png: damaged image"):
         features.extract(manifest, MOVING, "report", client=client)
 
 
