@@ -13,7 +13,7 @@ CONFIG = RunConfig(folds=3, seed=5)
 def test_the_curve_rises_with_the_images_trained_on(monkeypatch):
     monkeypatch.setattr(ceiling, "inputs", lambda *_: draw_inputs(shift=0.15))
     manifest = pd.DataFrame({"label": np.tile(CLASS_NAMES, 20), "patient_id": np.arange(60) // 2})
-    manifest["path"] = manifest.index.astype(str)
+    manifest = manifest.assign(path=manifest.index.astype(str), source="")
     table = ceiling.learning_curve(LOGISTIC.but(strength=1.0), manifest, CONFIG, shares=(0.1, 1.0))
     assert table.images.tolist() == sorted(table.images)
     assert table.images.iloc[-1] == pytest.approx(len(manifest) * 2 / 3, abs=2)

@@ -11,7 +11,7 @@ import pandas as pd
 from xraylib import datasets, results, splitting, stacks
 from xraylib.config import RunConfig, profile
 from xraylib.metrics import wilson_interval
-from xraylib.recipes import BLOCK6, HEAD, LINEAR, LOGISTIC, SVM_VIEWS, Recipe, inputs, take
+from xraylib.recipes import BLOCK6, HEAD, LINEAR, LOGISTIC, SVM_VIEWS, Recipe, inputs
 
 SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)  # of the training patients of each class
 ASKED = (HEAD, LINEAR, LOGISTIC, SVM_VIEWS, BLOCK6)  # recipes of different kinds
@@ -34,19 +34,17 @@ def learning_curve(
         a row a share: share, images (trained on, mean over the folds), accuracy, low, high (95 %
         Wilson), n, recipe, folds, seed.
     """
-    found, labels = inputs(manifest, recipe, config.seed), datasets.label_ids(manifest)
-    parts, rows = splitting.folds(manifest, config), []
+    found, rows = inputs(manifest, recipe, config.seed), []
+    parts = splitting.folds(manifest, config)
     for share in shares:
-        right = trained = 0
+        judged, trained = [], 0
         for number, part in enumerate(parts):
-            train, test = (np.flatnonzero(part.split == side) for side in ("train", "test"))
-            train = train[some_patients(manifest.iloc[train], share, config.seed + number)]
-            model = stacks.fit(take(found, train), labels[train], recipe, config.seed)
-            predicted = stacks.predict_probs(model, take(found, test)).argmax(axis=1)
-            right += int((predicted == labels[test]).sum())
-            trained += len(train)
-        ends = wilson_interval(right, len(manifest))
-        rows.append((share, trained / len(parts), right / len(manifest), *ends, len(manifest)))
+            train, split = np.flatnonzero(part.split == "train"), part.split.to_numpy(copy=True)
+            kept = some_patients(part.iloc[train], share, config.seed + number)
+            split[train[~kept]] = ""
+            judged.append(stacks.judge_fold(recipe, part.assign(split=split), found, config.seed))
+            trained += int(kept.sum())
+        rows.append((share, trained / len(parts), *stacks.accuracy(pd.concat(judged))))
     table = pd.DataFrame(rows, columns=["share", "images", "accuracy", "low", "high", "n"])
     return table.assign(recipe=recipe.name, folds=config.split_by, seed=config.seed)
 

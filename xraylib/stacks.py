@@ -114,7 +114,7 @@ def cross_validate_recipe(
     target = home("recipes") / f"{_key(recipe, manifest, parts, config.seed)}.csv"
     with files.locked(target):
         if not target.exists():
-            tables = [_judge_fold(recipe, part, prepare(), config.seed) for part in parts]
+            tables = [judge_fold(recipe, part, prepare(), config.seed) for part in parts]
             tables = [table.assign(fold=number) for number, table in enumerate(tables)]
             with files.whole_file(target) as part:
                 pd.concat(tables, ignore_index=True).to_csv(part, index=False)
@@ -130,7 +130,8 @@ def _mean(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _judge_fold(recipe: Recipe, part: pd.DataFrame, found: dict, seed: int) -> pd.DataFrame:
+def judge_fold(recipe: Recipe, part: pd.DataFrame, found: dict, seed: int) -> pd.DataFrame:
+    """Fit a recipe on a fold's `train` images; return the predictions for its `test` images."""
     train, test = (np.flatnonzero(part.split == side) for side in ("train", "test"))
     model = fit(take(found, train), datasets.label_ids(part)[train], recipe, seed)
     probs = predict_probs(model, take(found, test))
@@ -175,12 +176,13 @@ def folds_table(
         for way, seed in product(("image", "patient"), range(config.seed, config.seed + n_seeds)):
             judged = config.but(split_by=way, seed=seed)
             table = cross_validate_recipe(recipe, manifest, judged, prepare)
-            rows.append((recipe.name, way, *_accuracy(table), seed))
+            rows.append((recipe.name, way, *accuracy(table), seed))
     columns = ["recipe", "folds", "accuracy", "low", "high", "n", "seed"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _accuracy(predictions: pd.DataFrame) -> tuple[float, float, float, int]:
+def accuracy(predictions: pd.DataFrame) -> tuple[float, float, float, int]:
+    """Return the share of right predictions, its 95 % Wilson interval, and n."""
     right, n = int((predictions.label == predictions.prediction).sum()), len(predictions)
     return right / n, *wilson_interval(right, n), n
 
