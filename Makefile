@@ -20,14 +20,16 @@ test: $(READY)
 test-browser: $(READY) $(AXE)
 	$(PY) -m pytest -m "browser or built"
 
-# the oldest series of every library that pyproject.toml allows, on Python 3.12
+# tests and chapters with the oldest series of every library that pyproject.toml allows, on 3.12
 test-oldest: PYTHON = python3.12
 test-oldest:
 	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
 	$(PYTHON) tests/oldest.py > $(OLDEST)/oldest.txt
 	$(OLDEST)/bin/python -m pip install --quiet --requirement $(OLDEST)/oldest.txt --editable ".[book,dev]"
 	$(OLDEST)/bin/python -m pytest
-	$(OLDEST)/bin/python -m papermill --cwd notebooks notebooks/03_1_model_architecture.ipynb $(OLDEST)/chapter.ipynb
+	for chapter in notebooks/*.ipynb; do \
+	  $(OLDEST)/bin/python -m papermill --no-progress-bar --cwd notebooks $$chapter $(OLDEST)/chapter.ipynb || exit 1; \
+	done
 
 lint: $(READY)
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

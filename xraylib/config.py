@@ -39,7 +39,7 @@ class RunConfig:
     """
 
     dataset: str = "darkcovidnet"
-    phantom_counts: tuple[int, int, int] = (180, 110, 60)
+    phantom_counts: tuple[int, int, int] = (160, 100, 60)
     confounding: float = 0.5
     split_by: str = "patient"
     scaling: str = "report"
