@@ -99,7 +99,7 @@ def test_a_worker_killed_half_way_leaves_the_same_bytes(client, tmp_path):
 
 def test_a_shard_that_is_there_is_not_computed_again(client, tmp_path, module_home):
     manifest = make_manifest(tmp_path / "images", 8, with_masks=True)
-    settings = (MOVING, "report", 5, "float32", features.TAPS)
+    settings = (MOVING, "report", 5, "float32", features.TAPS, features.SIDE)
     whole = module_home / "features" / f"{features.content_key(manifest, *settings)}.npy"
     shard = features._write_shard(manifest[4:], 4, whole, settings)
     marked = np.load(shard)

@@ -366,4 +366,4 @@ def test_patients_are_numbered_as_in_cohens_metadata():
     known = table.drop_duplicates("stem").set_index("stem")
     for row in pd.read_csv(darkcovidnet.PATIENTS, dtype=str).itertuples():
         found = known.loc[Path(row.filename).stem]
-        assert (f"cohen-{found.patientid}", found.view) == (row.patient_id, row.view)
+        assert (f"cohen-{found.patientid}", found["view"]) == (row.patient_id, row.view)

@@ -282,11 +282,14 @@ def test_the_network_is_built_once_for_all_views_and_anew_for_other_weights(
     assert len(built) == 3
 
 
-def test_earlier_taps_are_averaged_down_and_stand_beside_block5(stand_in_vgg16, tmp_path):
+def test_earlier_taps_are_averaged_down_and_stand_beside_block5(
+    stand_in_vgg16, tmp_path
+):
     manifest = make_manifest(tmp_path / "images", 3)
     alone = extract(manifest)
     both = extract(manifest, taps=("block4_pool", "block5_pool"))
     assert both.shape == (3, 7, 7, 1024)
+    fine = extract(manifest, taps=("block4_pool",), side=14)
     np.testing.assert_array_equal(both[..., 512:], alone)
     base = classifier.build_base("report")
     block4 = keras.Model(base.input, base.get_layer("block4_pool").output)
@@ -294,3 +297,4 @@ def test_earlier_taps_are_averaged_down_and_stand_beside_block5(stand_in_vgg16, 
     maps = block4(views[..., None].astype(np.float32)).numpy()
     expected = maps.reshape(3, 7, 2, 7, 2, 512).mean((2, 4))
     np.testing.assert_allclose(both[..., :512], expected, rtol=2e-2, atol=1e-2 * expected.max())
+    np.testing.assert_array_equal(fine, maps.astype(np.float16))

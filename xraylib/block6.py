@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from xraylib import classifier
+from xraylib import classifier, fine_tuning
 from xraylib.config import CLASS_NAMES
 from xraylib.precision import fast_policy
 from xraylib.recipes import Recipe
@@ -157,7 +157,8 @@ class UnitSpread(TransformerMixin, BaseEstimator):
 def _train(batches: MixedBatches, recipe: Recipe, validation, callbacks) -> keras.Model:
     keras.utils.set_random_seed(batches.seed % 2**32)
     with fast_policy():
-        network = build(recipe, batches.maps.shape[2], batches.pooled.shape[1])
+        make = fine_tuning.build if recipe.kind == "fine_tuned" else build
+        network = make(recipe, batches.maps.shape[2], batches.pooled.shape[1])
     steps = recipe.epochs * len(batches)
     rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
     network.compile(

@@ -106,7 +106,8 @@ def count(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     counts.loc["total"] = counts.sum()
     left_out = rows[rows.reason != ""].value_counts(["source", "reason"], sort=False)
     reasons = left_out.rename("images").reset_index()
-    reasons = reasons.sort_values(["source", "images"], ascending=[True, False], ignore_index=True)
+    order = {"source": True, "images": False, "reason": True}
+    reasons = reasons.sort_values([*order], ascending=[*order.values()], ignore_index=True)
     return counts.rename_axis(columns=None), reasons
 
 

@@ -17,7 +17,7 @@ from xraylib.precision import POLICIES, dtype_policy, fastest_precision
 from xraylib.preprocessing import Preprocessing
 from xraylib.streaming import ahead, spans
 
-SIDE = 7  # of block5_pool's maps; earlier blocks are averaged down to it
+SIDE = 7  # of block5_pool's maps; those of earlier layers are averaged down to it
 TAPS = (classifier.FEATURES,)
 BATCH = 32
 SHARD = 16  # batches: some seconds' work, for a worker of a cluster to do or to do again
@@ -30,6 +30,7 @@ def extract(
     transform_seed: int = 0,
     precision: str = "auto",
     taps: tuple[str, ...] = TAPS,
+    side: int = SIDE,
     client=None,
 ) -> np.memmap:
     """Return block5_pool of every image of a manifest, computed now or on an earlier day.
@@ -46,13 +47,13 @@ def extract(
         scaling: `report` or `vgg16`, see `classifier.build_base`.
         transform_seed: of the random transforms, where the preprocessing has them.
         precision: `float32`, `bfloat16`, or `auto` for the faster one on this machine.
-        taps: names of VGG16's layers to keep, beside or in place of block5_pool; maps larger
-            than 7 x 7 are averaged down to it.
+        taps: names of VGG16's layers to keep, beside or in place of block5_pool.
+        side: of the kept maps; larger ones are averaged down to it.
         client: of a Dask cluster, see `cluster.connect`.
 
     Returns:
-        read-only float16 memory map (N, 7, 7, C), rows in the manifest's order; C is 512 for
-        block5_pool, and the sum over the taps where there are several.
+        read-only float16 memory map (N, side, side, C), rows in the manifest's order; C is 512
+        for block5_pool, and the sum over the taps where there are several.
 
     Raises:
         ImageError: an image or mask cannot be read.
@@ -60,7 +61,7 @@ def extract(
     """
     if precision == "auto":
         precision = fastest_precision()
-    settings = (preprocessing, scaling, transform_seed, precision, taps)
+    settings = (preprocessing, scaling, transform_seed, precision, taps, side)
     target = home("features") / f"{content_key(manifest, *settings)}.npy"
     if not target.exists():
         with files.locked(target):
@@ -74,13 +75,14 @@ def extract(
 
 
 def content_key(
-    manifest, preprocessing, scaling, transform_seed, precision, taps: tuple[str, ...] = TAPS
+    manifest, preprocessing, scaling, transform_seed, precision, taps=TAPS, side: int = SIDE
 ) -> str:
     """Return the name of a features file: a hash of all that decides its content."""
     seed = transform_seed if preprocessing.transform != "none" else None
     digest = hashlib.sha256()
     settings = [preprocessing.to_json(), scaling, seed, precision, weights.TENSORS_SHA256]
     settings += [] if taps == TAPS else list(taps)
+    settings += [] if side == SIDE else [side]
     digest.update(json.dumps(settings).encode())
     for row in manifest.itertuples():
         digest.update(_file_digest(row.path))
@@ -90,25 +92,25 @@ def content_key(
 
 
 @lru_cache(maxsize=1)
-def _predictor(scaling: str, taps: tuple[str, ...], precision: str, weights_sha256: str):
+def _predictor(scaling: str, taps: tuple[str, ...], side: int, precision: str, weights_sha256: str):
     """Build the frozen network for all views and shards to come, and say the shape of a row.
 
     Kept by the hash of its weights too: with other weights it is another network.
     """
     with dtype_policy(POLICIES[precision]):
         base = classifier.build_base(scaling)
-        maps = averaged_taps(base, taps)
+        maps = averaged_taps(base, taps, side)
         outputs = keras.layers.Concatenate()(maps) if len(maps) > 1 else maps[0]
         base = keras.Model(base.input, outputs)
     predict = tf.function(lambda x: tf.cast(base(x, training=False), tf.float16))
     return predict, base.output_shape[1:]
 
 
-def averaged_taps(base: keras.Model, taps: tuple[str, ...]) -> list:
-    """Return the outputs of a base's layers, each averaged down to (B, 7, 7, C)."""
+def averaged_taps(base: keras.Model, taps: tuple[str, ...], side: int = SIDE) -> list:
+    """Return the outputs of a base's layers, each averaged down to (B, side, side, C)."""
     maps = [base.get_layer(name).output for name in taps]
     return [
-        x if x.shape[1] == SIDE else keras.layers.AveragePooling2D(x.shape[1] // SIDE)(x)
+        x if x.shape[1] == side else keras.layers.AveragePooling2D(x.shape[1] // side)(x)
         for x in maps
     ]
 
@@ -179,10 +181,10 @@ def _views(manifest, preprocessing, transform_seed, first: int = 0):
 
 
 def _write(
-    manifest, first, target: Path, preprocessing, scaling, transform_seed, precision, taps
+    manifest, first, target: Path, preprocessing, scaling, transform_seed, precision, taps, side
 ) -> None:
     """Compute the features of a manifest, or of a shard that starts at `first`, into a file."""
-    predict, shape = _predictor(scaling, taps, precision, weights.TENSORS_SHA256)
+    predict, shape = _predictor(scaling, taps, side, precision, weights.TENSORS_SHA256)
     views, n = _views(manifest, preprocessing, transform_seed, first), len(manifest)
 
     def read(span: range) -> np.ndarray:

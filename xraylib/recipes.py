@@ -11,6 +11,7 @@ from xraylib.preprocessing import Preprocessing
 TAPS = tuple(f"block{number}_pool" for number in range(1, 6))  # one a block of VGG16
 CHANNELS = (64, 128, 256, 512, 512)
 LIVE = 6  # rows and columns of block5's maps that reach block6's pool, see `build_head`
+FINE = 14  # rows and columns of the maps within block 5, before its pool
 ORIGINAL = Preprocessing()
 CLAHE = Preprocessing(equalise="clahe")
 EQUALISED = Preprocessing(equalise="global")
@@ -28,6 +29,7 @@ OF_NETWORK = (  # and those that an SVM has none for
     "epochs",
     "members",
 )
+OF_FINE_TUNING = ("unfrozen",)  # and those that nothing else has a use for
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,9 @@ class Recipe:
 
     Attributes:
         name: in the tables.
-        kind: `report_head` (as trained in section 3.4), `svm`, `logistic`, `block6`, or `blend`
-            (the mean of the probabilities of an `svm` and a `block6`).
+        kind: `report_head` (as trained in section 3.4), `svm`, `logistic`, `block6`, `blend`
+            (the mean of the probabilities of an `svm` and a `block6`), or `fine_tuned`, see
+            `fine_tuning`.
         views: still views of an image, side by side.
         blocks: blocks of VGG16 whose features are pooled, 1 to 5.
         pooling: statistics over the 7 x 7 cells of a channel, of `mean`, `max`, `std`; or
@@ -47,7 +50,7 @@ class Recipe:
         kernel: of the SVM, `linear` or `rbf` (its width is gamma / number of features).
         gamma: see `kernel`.
         strength: C of the SVM and of the logistic regression: larger fits closer.
-        transforms: random views (Table 2) an image that block6 is trained on, beside `views`.
+        transforms: random views (Table 2) an image that a network is trained on, beside `views`.
         mixup: parameter of mixup's Beta distribution; 0 switches it off.
         smoothing: of the labels, 0 to 1.
         weight_decay: of AdamW.
@@ -55,8 +58,9 @@ class Recipe:
         dropout: before the logits, and half of it on the pooled features.
         width: units of block6's dense layer.
         upsampling_rate: share of COVID-19 in a batch; 0 switches it off.
-        epochs: of block6.
-        members: block6 stacks of different seeds, averaged.
+        epochs: of a network.
+        members: networks of different seeds, averaged.
+        unfrozen: convolutions of block 5 that learn in a `fine_tuned`, 1 to 3.
     """
 
     name: str
@@ -79,14 +83,20 @@ class Recipe:
     upsampling_rate: float = 0.0
     epochs: int = 12
     members: int = 1
+    unfrozen: int = 0
 
     def but(self, **changes) -> "Recipe":
         """Return a copy with some settings changed."""
         return replace(self, **changes)
 
     @property
-    def has_block6(self) -> bool:
-        return self.kind in ("block6", "blend")
+    def has_network(self) -> bool:
+        return self.kind in ("block6", "blend", "fine_tuned")
+
+    @property
+    def frozen_end(self) -> str:
+        """Name of VGG16's last layer that does not learn, where block 5 is `unfrozen`."""
+        return ("block4_pool", "block5_conv1", "block5_conv2")[-self.unfrozen]
 
 
 def inputs(manifest: pd.DataFrame, recipe: Recipe, transform_seed: int = 0) -> dict:
@@ -98,18 +108,18 @@ def inputs(manifest: pd.DataFrame, recipe: Recipe, transform_seed: int = 0) -> d
         transform_seed: of the random views, where the recipe has them.
 
     Returns:
-        `pooled` float32 (N, D), and for recipes with block6 `maps` float16 (N, V, 6, 6, 512),
-        the recipe's views first and then its random views.
+        `pooled` float32 (N, D), and for recipes with a network `maps` float16 (N, V, S, S, 512),
+        the recipe's views first and then its random views; S is 6, or 14 to be fine-tuned on.
     """
     found = {"pooled": np.empty((len(manifest), 0), np.float32)}
     if recipe.blocks:
         maps = [features.extract(manifest, view, "vgg16", taps=TAPS) for view in recipe.views]
         found["pooled"] = np.concatenate([pooled(view, recipe) for view in maps], axis=1)
-    if recipe.has_block6:
+    if recipe.has_network:
         views = [*recipe.views] + [replace(ORIGINAL, transform="table2")] * recipe.transforms
         seeds = [0] * len(recipe.views) + [transform_seed + k for k in range(recipe.transforms)]
         found["maps"] = np.stack(
-            [_block5(manifest, *pair) for pair in zip(views, seeds, strict=True)], axis=1
+            [_maps(manifest, recipe, *pair) for pair in zip(views, seeds, strict=True)], axis=1
         )
     return found
 
@@ -142,7 +152,10 @@ def pooled(maps: np.ndarray, recipe: Recipe) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def _block5(manifest, view: Preprocessing, seed: int) -> np.ndarray:
+def _maps(manifest, recipe: Recipe, view: Preprocessing, seed: int) -> np.ndarray:
+    if recipe.kind == "fine_tuned":
+        taps = (recipe.frozen_end,)
+        return features.extract(manifest, view, "vgg16", seed, taps=taps, side=FINE)
     maps = features.extract(manifest, view, "vgg16", seed, taps=TAPS)
     return np.asarray(maps[:, :LIVE, :LIVE, -CHANNELS[-1] :])
 
@@ -171,8 +184,20 @@ BLOCK6 = Recipe(
     epochs=16,
 )
 BLEND = BLOCK6.but(name="block6 stack and SVM", kind="blend")
+SLICE = Recipe(
+    "block5_conv3 fine-tuned",
+    "fine_tuned",
+    blocks=(),
+    unfrozen=1,
+    mixup=0.3,
+    smoothing=0.1,
+    weight_decay=1e-3,
+    learning_rate=3e-4,
+    epochs=10,
+)
+WHOLE = SLICE.but(name="block5 fine-tuned", unfrozen=3)  # for machines with a GPU
 
-RECIPES = (HEAD, LINEAR, LOGISTIC, SVM, SVM_VIEWS, BLOCK6, BLEND)
+RECIPES = (HEAD, LINEAR, LOGISTIC, SVM, SVM_VIEWS, BLOCK6, BLEND, SLICE)
 
 MEANS = SVM.but(name="SVM on the means of block 5", blocks=(5,), pooling=("mean",), root=False)
 ABLATION = (  # each adds one step to the one before it

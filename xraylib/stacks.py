@@ -9,6 +9,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import rbf_kernel
@@ -19,11 +20,22 @@ from sklearn.svm import SVC
 from xraylib import block6, datasets, evaluation, experiments, features, files, results, splitting
 from xraylib.config import CLASS_NAMES, RunConfig, home, profile
 from xraylib.metrics import wilson_interval
-from xraylib.recipes import ABLATION, OF_KERNEL, OF_NETWORK, RECIPES, Recipe, inputs, take
+from xraylib.recipes import (
+    ABLATION,
+    OF_FINE_TUNING,
+    OF_KERNEL,
+    OF_NETWORK,
+    RECIPES,
+    WHOLE,
+    Recipe,
+    inputs,
+    take,
+)
 
 SEEDS = 3  # fold seeds that a recipe is reported on: the configuration's, and the next ones
 FAINT = 1e-6  # added before a logarithm
 BLENDED = ("svm", "block6")
+NETWORKS = ("block6", "fine_tuned")
 
 
 def fit(found: dict, labels, recipe: Recipe, seed: int = 0):
@@ -33,7 +45,7 @@ def fit(found: dict, labels, recipe: Recipe, seed: int = 0):
         found: of `recipes.inputs`, for N images.
         labels: int (N,), ids.
         recipe: what to fit.
-        seed: of first weights, order and mixup, where block6 is in it.
+        seed: of first weights, order and mixup, where a network is in it.
 
     Returns:
         a model for `predict_probs`.
@@ -41,10 +53,11 @@ def fit(found: dict, labels, recipe: Recipe, seed: int = 0):
     labels = np.asarray(labels)
     if recipe.kind == "blend":
         return [fit(found, labels, recipe.but(kind=kind), seed) for kind in BLENDED]
-    if recipe.kind == "block6":
+    if recipe.kind in NETWORKS:
         return block6.fit(found, labels, recipe, seed)
     if recipe.kind not in ("svm", "logistic"):
-        raise ValueError(f"no kind {recipe.kind!r}: choose svm, logistic, block6 or blend")
+        known = ", ".join((*NETWORKS, "svm", "logistic", "blend"))
+        raise ValueError(f"no kind {recipe.kind!r}: choose one of {known}")
     scale = StandardScaler() if recipe.standardise else Normalizer()
     if recipe.kind == "svm":
         return KernelSVM(scale, recipe).fit(found["pooled"], labels)
@@ -140,7 +153,8 @@ def judge_fold(recipe: Recipe, part: pd.DataFrame, found: dict, seed: int) -> pd
 
 def _key(recipe: Recipe, manifest: pd.DataFrame, parts: list, seed: int) -> str:
     """Return a name that changes with all that decides a recipe's predictions."""
-    idle = {"name", *(OF_KERNEL if recipe.kind == "block6" else OF_NETWORK)}
+    idle = {"name", *(OF_KERNEL if recipe.kind in NETWORKS else OF_NETWORK)}
+    idle |= set() if recipe.kind == "fine_tuned" else set(OF_FINE_TUNING)
     settings = {name: value for name, value in asdict(recipe).items() if name not in idle}
     content = {
         "recipe": settings,
@@ -194,14 +208,18 @@ def probabilities(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(arguments=None) -> None:
-    """Judge every recipe and write `folds` and `ablation` of a profile."""
+    """Judge every recipe and write `folds` and `ablation` of a profile.
+
+    Where there is a GPU, all of block 5 is fine-tuned too.
+    """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--profile", default="quick")
     name = parser.parse_args(arguments).profile
     config = profile(name)
     manifest = datasets.load(config)
     command = f"python -m xraylib.stacks --profile {name}"
-    results.save(folds_table(RECIPES, manifest, config), name, "folds", command)
+    recipes = RECIPES + ((WHOLE,) if tf.config.list_physical_devices("GPU") else ())
+    results.save(folds_table(recipes, manifest, config), name, "folds", command)
     results.save(folds_table(ABLATION, manifest, config), name, "ablation", command)
 
 
