@@ -74,7 +74,8 @@ def test_pictures_differ_where_they_should(drawn, markers):
 
 def test_a_network_that_reads_the_marker_is_caught(drawn, markers):
     place = markers.any(axis=0)
-    probs = looks_at(lambda image: 2 * (image[place] > 0.8).mean() * place.sum() / markers[0].sum())
+    most = max((image[place] > 204).sum() for image in drawn["sick"])  # letters vary with OpenCV
+    probs = looks_at(lambda image: (image[place] > 0.8).sum() / most)
     table = counterfactuals.effects(probs, drawn, 1).set_index("change")
     assert (table.n == 3).all()
     assert table.high["marker painted over"] < -0.2

@@ -282,9 +282,7 @@ def test_the_network_is_built_once_for_all_views_and_anew_for_other_weights(
     assert len(built) == 3
 
 
-def test_earlier_taps_are_averaged_down_and_stand_beside_block5(
-    stand_in_vgg16, tmp_path
-):
+def test_earlier_taps_are_averaged_down_and_stand_beside_block5(stand_in_vgg16, tmp_path):
     manifest = make_manifest(tmp_path / "images", 3)
     alone = extract(manifest)
     both = extract(manifest, taps=("block4_pool", "block5_pool"))

@@ -38,7 +38,9 @@ NATIVE_LOG = re.compile(
 PROGRESS_BAR = re.compile(r"\d+%\|")  # says nothing on a finished page
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 ERROR_LINES = 15
-AT_ONCE = 2  # chapters: one starts, draws or waits while the other computes; runs are shared
+# Quick chapters: one starts, draws or waits while the other computes; runs are shared.
+# Others compute for so long that they had better do so one after the other, on all cores.
+AT_ONCE = {"quick": 2}
 THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -190,13 +192,14 @@ def execute_all(root: Path, profile: str, only: str | None) -> None:
     ]
     if not stale:
         return
-    at_once = min(AT_ONCE, len(stale))
+    at_once = min(AT_ONCE.get(profile, 1), len(stale))
     workers = ProcessPoolExecutor(at_once, get_context("spawn"), share_cores, (at_once,))
     bar = tqdm(total=len(chapters), initial=len(chapters) - len(stale), unit="notebook")
     with bar, workers as pool:
-        running = [  # the last chapters take longest: begun first, none is left to run alone
-            pool.submit(execute, source, profile, folder, stamps[source])
-            for source in reversed(stale)
+        # the last chapters take longest: begun first, none is left to run alone
+        order = stale if at_once == 1 else reversed(stale)
+        running = [
+            pool.submit(execute, source, profile, folder, stamps[source]) for source in order
         ]
         try:
             for done in as_completed(running):

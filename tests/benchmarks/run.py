@@ -8,6 +8,7 @@ import sys
 
 import bench_gradcam
 import cached
+import chapter
 import dry_run
 import stages
 
@@ -19,6 +20,7 @@ BENCHMARKS = {
     "stages": stages.profile_stages,
     "report": dry_run.print_sum,
     "gradcam": bench_gradcam.main,
+    "chapter": chapter.chapter_stages,  # half an hour
 }
 
 if __name__ == "__main__":
