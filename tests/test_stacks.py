@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -52,6 +55,15 @@ def test_a_blend_is_the_mean_of_its_parts(home):
     )
     blend = stacks.predict_probs(stacks.fit(found, labels, recipe, 3), found)
     assert np.allclose(blend, (svm + network) / 2, atol=1e-3)
+
+
+def test_a_fit_lets_go_of_its_training_images(home):
+    found = draw_inputs()
+    maps = weakref.ref(found["maps"])
+    stacks.fit(found, labels, BLOCK6.but(**SMALL | {"epochs": 1}), seed=1)
+    del found
+    gc.collect()
+    assert maps() is None
 
 
 def test_block6_ends_alike_for_a_seed_and_averages_its_members(home):

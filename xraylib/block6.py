@@ -130,6 +130,10 @@ class MixedBatches(keras.utils.PyDataset):
     def on_epoch_end(self):
         self.dealt.on_epoch_end()
 
+    def let_go(self):
+        """Drop the arrays: TensorFlow keeps every generator that it has ever read from."""
+        self.maps = self.pooled = self.dealt = None
+
 
 def _mix(ours, theirs, share: np.ndarray) -> np.ndarray:
     share = share.reshape(-1, *[1] * (ours.ndim - 1))
@@ -174,6 +178,7 @@ def _train(batches: MixedBatches, recipe: Recipe, validation, callbacks) -> kera
         shuffle=False,  # the batches are dealt by seed and epoch
         verbose=0,
     )
+    batches.let_go()
     return network
 
 
