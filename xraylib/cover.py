@@ -27,7 +27,7 @@ def draw() -> plt.Figure:
     views = [comparisons.VIEWS[name].apply(phantom.image, phantom.lung_mask) for name in SHOWN]
     titles = [f"{name}\n{grid[name, name] * 100:.0f} % right" for name in SHOWN]
     figure = plots.plot_images(views, titles, columns=len(SHOWN))
-    figure.set_size_inches(8, 2.42)
+    figure.set_size_inches(8, 2.62)
     for axis in figure.axes:
         axis.title.set_fontsize(13)
     return figure
