@@ -39,7 +39,7 @@ def plot_stacks(table, targets: dict | None = None) -> plt.Figure:
     axis.set(xlabel="accuracy", yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
     axis.set_yticklabels(names)
     axis.grid(axis="x")
-    axis.legend(loc="lower left")
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return figure
 
 

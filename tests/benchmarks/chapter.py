@@ -53,5 +53,6 @@ def section_seconds(notebook) -> dict[str, float]:
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and cell.source.startswith("## "):
             section = cell.source.splitlines()[0].removeprefix("## ")
-        took[section] = took.get(section, 0) + (cell.metadata.papermill.duration or 0)
+        duration = cell.metadata.get("papermill", {}).get("duration")
+        took[section] = took.get(section, 0) + (duration or 0)
     return {section: seconds for section, seconds in took.items() if seconds >= 1}
