@@ -129,7 +129,9 @@ def effects(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 
 def confounding_sweep(
-    config: RunConfig, levels=(0.0, 1.0), views=("original", "segmented")
+    config: RunConfig,
+    levels=(0.0, 1.0),
+    views=("original", "segmented", "segmented + equalised"),
 ) -> pd.DataFrame:
     """Train on phantoms whose source goes with the class, judge on phantoms where it does not.
 
