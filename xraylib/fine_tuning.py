@@ -7,14 +7,12 @@ from xraylib import classifier
 from xraylib.config import CLASS_NAMES
 from xraylib.recipes import Recipe
 
-CONVOLUTIONS = ("block5_conv1", "block5_conv2", "block5_conv3")
-
 
 def build(recipe: Recipe, side: int, n_pooled: int) -> keras.Model:
     """Build what learns: the last convolutions of block 5 from ImageNet, and a linear layer.
 
     Args:
-        recipe: how many convolutions are `unfrozen`, and the `dropout`.
+        recipe: which convolutions are `learning`, and the `dropout`.
         side: of the maps.
         n_pooled: 0; pooled features have no place here.
 
@@ -24,7 +22,7 @@ def build(recipe: Recipe, side: int, n_pooled: int) -> keras.Model:
     """
     maps, pooled = keras.Input((side, side, 512), name="maps"), keras.Input((0,), name="pooled")
     base, x = classifier.build_base("vgg16"), maps
-    for name in CONVOLUTIONS[-recipe.unfrozen :]:
+    for name in recipe.learning:
         convolution = classifier.PatchConv2D(512, 3, activation="relu", name=name)
         x = convolution(layers.ZeroPadding2D(1)(x))
         convolution.set_weights(base.get_layer(name).get_weights())

@@ -12,6 +12,7 @@ TAPS = tuple(f"block{number}_pool" for number in range(1, 6))  # one a block of 
 CHANNELS = (64, 128, 256, 512, 512)
 LIVE = 6  # rows and columns of block5's maps that reach block6's pool, see `build_head`
 FINE = 14  # rows and columns of the maps within block 5, before its pool
+BLOCK5 = ("block5_conv1", "block5_conv2", "block5_conv3")
 ORIGINAL = Preprocessing()
 CLAHE = Preprocessing(equalise="clahe")
 EQUALISED = Preprocessing(equalise="global")
@@ -94,9 +95,14 @@ class Recipe:
         return self.kind in ("block6", "blend", "fine_tuned")
 
     @property
+    def learning(self) -> tuple[str, ...]:
+        """Names of the convolutions of block 5 that are `unfrozen`."""
+        return BLOCK5[len(BLOCK5) - self.unfrozen :]
+
+    @property
     def frozen_end(self) -> str:
-        """Name of VGG16's last layer that does not learn, where block 5 is `unfrozen`."""
-        return ("block4_pool", "block5_conv1", "block5_conv2")[-self.unfrozen]
+        """Name of the layer before those, the last one that does not learn."""
+        return ("block4_pool", *BLOCK5)[len(BLOCK5) - self.unfrozen]
 
 
 def inputs(manifest: pd.DataFrame, recipe: Recipe, transform_seed: int = 0) -> dict:
