@@ -1,21 +1,29 @@
-# make book | test | test-browser | test-oldest | lint | bench | cover | times | clean
+# make book | test | test-quick | test-browser | test-oldest | lint | bench | measure | cover | times
+# make clean
 PROFILE ?= quick
+ONLY ?=
+TABLE ?=
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/ready
+TOOL := PYTHONPATH=book $(PY) -m tools
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 AXE := node_modules/axe-core/axe.min.js
 OLDEST := .venv-oldest
 
-.PHONY: book test test-browser test-oldest lint bench cover times clean
+.PHONY: book test test-quick test-browser test-oldest lint bench measure cover times clean
 
 book: $(READY)
-	$(PY) -m xraylib.book --profile $(PROFILE)
+	$(TOOL).build --profile $(PROFILE) $(if $(ONLY),--only $(ONLY))
 
 test: $(READY)
 	$(PY) -m pytest
+
+# without what starts kernels, clusters and kills
+test-quick: $(READY)
+	$(PY) -m pytest -m "not slow"
 
 test-browser: $(READY) $(AXE)
 	$(PY) -m pytest -m "browser or built"
@@ -34,25 +42,29 @@ test-oldest:
 lint: $(READY)
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	$(VENV)/bin/nbstripout --keep-id --verify notebooks/*.ipynb
-	$(VENV)/bin/codespell README.md .github book/*.md book/api notebooks/*.ipynb tests xraylib
-	$(PY) -m pytest --quiet tests/test_internal_links.py
+	$(VENV)/bin/codespell README.md .github book/*.md book/api notebooks/*.ipynb book/tools tests xraylib
+	$(PY) -m pytest --quiet tests/book/test_internal_links.py
 
 # these two variables, where set, halve the speed of NumPy's own matrix product
 bench: $(READY)
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE XRAYLIB_OFFLINE=1 $(PY) tests/benchmarks/run.py $(ONLY)
 
+# a table of book/results that takes too long for a chapter: make measure TABLE=repeats PROFILE=real
+measure: $(READY)
+	$(TOOL).measure $(TABLE) --profile $(PROFILE)
+
 cover: $(READY)
-	$(PY) -m xraylib.cover
+	$(TOOL).cover
 
 times: $(READY)
-	$(PY) -m xraylib.times
+	$(TOOL).times
 
 # the accessibility checker that the browser tests put into a page; without npm they skip it
 $(AXE):
 	npm install --silent --no-save --no-package-lock axe-core@4.14.1 || echo "npm failed: no axe-core"
 
 clean:
-	rm -rf $(OLDEST) node_modules book/_build book/notebooks book/results/quick .pytest_cache .ruff_cache
+	rm -rf $(OLDEST) node_modules book/_build book/notebooks book/results/quick book/results/smoke .pytest_cache .ruff_cache
 
 # The marker file is written last: an installation that was cut off is done again.
 $(READY): pyproject.toml constraints.txt

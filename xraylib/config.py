@@ -20,13 +20,14 @@ class RunConfig:
     Attributes:
         dataset: `phantom`, `darkcovidnet`, `covidx`, or the path of a folder of class folders.
         phantom_counts: phantoms per class, in the order of `CLASS_NAMES`.
+        scale: share of the phantoms that chapters draw for experiments of their own, see `counts`.
         confounding: how far a phantom's source goes with its class, 0 (not at all) to 1.
         split_by: `patient` (no patient on two sides) or `image` (the report's way).
         scaling: `vgg16` (its own preprocessing) or `report` (grey values times 1/255).
         upsampling_rate: share of COVID-19 in every training batch, 0 to 1; 0 switches it off.
         batch_size: images in a batch.
         epochs: passes over the images that are not COVID-19.
-        learning_rate: of Adam, at the first step.
+        learning_rate: Adam's learning rate at the first step.
         decay: per step: the rate at step t is learning_rate / (1 + decay * t).
         augmented_views: randomly transformed views per training image kept as features.
         on_the_fly: train on images, with new random transforms in every epoch, and not on kept
@@ -35,11 +36,12 @@ class RunConfig:
         fold_epochs: epochs where many trainings are compared (folds, grid, factorial); by then
             the accuracy on validation images has settled.
         grid_views: names in `comparisons.VIEWS` that the grid trains and judges on.
-        seed: of the split, the batches, the transforms and the head's first weights.
+        seed: seeds the split, the batches, the transforms and the head's first weights.
     """
 
     dataset: str = "darkcovidnet"
     phantom_counts: tuple[int, int, int] = (160, 100, 60)
+    scale: float = 1.0
     confounding: float = 0.5
     split_by: str = "patient"
     scaling: str = "report"
@@ -67,12 +69,32 @@ class RunConfig:
         """Return the settings of trainings that are repeated in folds."""
         return self.but(epochs=self.fold_epochs)
 
+    def counts(self, *phantoms: int) -> tuple[int, ...]:
+        """Return how many phantoms of each class a chapter draws, scaled down where that is asked.
+
+        At least a dozen are left of a class, so that each set of a split gets one.
+
+        >>> RunConfig(scale=0.25).counts(160, 30, 0)
+        (40, 12, 0)
+        """
+        return tuple(max(round(self.scale * n), min(n, 12)) for n in phantoms)
+
     def but(self, **changes) -> "RunConfig":
         """Return a copy with some settings changed."""
         return replace(self, **changes)
 
 
 PROFILES = {
+    "smoke": RunConfig(  # does every chapter run? The numbers mean nothing
+        dataset="phantom",
+        phantom_counts=(48, 36, 24),
+        scale=0.25,
+        epochs=8,
+        augmented_views=1,
+        folds=2,
+        fold_epochs=3,
+        grid_views=("original", "segmented", "lungs erased", "silhouette"),
+    ),
     "quick": RunConfig(
         dataset="phantom",
         epochs=25,

@@ -24,7 +24,7 @@ def writing(path):
     """Turn an `OSError` within a `with` block into a `WriteError` that names `path`.
 
     Args:
-        path: of the file or folder that the block writes.
+        path: the path of the file or folder that the block writes.
 
     Raises:
         WriteError: with the `errno` of the error that the block ended with.
@@ -52,7 +52,7 @@ def whole_file(path):
     of it. When the block fails, nothing is left behind and a file that was there stays.
 
     Args:
-        path: of the file to write; its folder must be there.
+        path: the path of the file to write; its folder must be there.
 
     Yields:
         a path in the same folder with the same ending, for Keras looks at the ending.

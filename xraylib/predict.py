@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xraylib import calibration, external, files, gradcam, images, masks, segment, sources
+from xraylib import files, images, lungs, maps, metrics, studies
 from xraylib.config import CLASS_NAMES, PROFILES
 from xraylib.images import ImageError
-from xraylib.weights import WeightsError
+from xraylib.network import WeightsError
 
 COLUMNS = ("file", *CLASS_NAMES, "error")
 WARNING = "xraylib is for teaching and research, never for diagnosis"
@@ -37,41 +37,41 @@ class Predictor:
     """
 
     def __init__(self, profile: str = "real"):
-        folder = external.find_model(profile)
-        self.recipe, self.head = external.load_recipe(folder), external.load_head(folder)
-        self.unet = masks.load_unet(segment.find_unet(profile))
-        model = external.build_model(self.head, self.recipe.taps)
-        self.explainer = gradcam.Explainer(model)
+        folder = studies.find_model(profile)
+        self.recipe, self.head = studies.load_recipe(folder), studies.load_head(folder)
+        self.unet = lungs.load_unet(lungs.train_profile_unet(profile))
+        model = studies.build_external_model(self.head, self.recipe.taps)
+        self.explainer = maps.Explainer(model)
 
     def views(self, pictures: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return what the classifier sees of images, uint8 (B, 224, 224), and their masks."""
-        found = [sources.usable_mask(m) for m in masks.segment_images(self.unet, pictures)]
-        pairs = zip(pictures, found, strict=True)
-        return np.stack([self.recipe.view.apply(*pair) for pair in pairs]), found
+        masks = [studies.usable_mask(m) for m in lungs.segment_images(self.unet, pictures)]
+        pairs = zip(pictures, masks, strict=True)
+        return np.stack([self.recipe.view.apply(*pair) for pair in pairs]), masks
 
     def probs(self, views: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities (B, 3) of views."""
         logits = self.explainer.model.predict_on_batch(views[..., None].astype(np.float32))
-        return calibration.temperature_scale(logits, self.head.temperature)
+        return metrics.temperature_scale(logits, self.head.temperature)
 
     def heatmap(self, view: np.ndarray, class_id: int) -> np.ndarray:
         """Return Grad-CAM of a class at the last convolution, float32 (224, 224), 0 to 1."""
         last = self.explainer.layers[-1]
         cells = self.explainer.explain(view, [class_id], [last])[last][0, 0]
-        return gradcam.upscale(cells, view.shape)
+        return maps.upscale(cells, view.shape)
 
 
 def predict_folder(folder, profile: str = "real", maps=None) -> pd.DataFrame:
     """Predict every file of a folder and of the folders in it.
 
     Args:
-        folder: with radiographs; whatever is no image gets a row that says so.
-        profile: whose classifier and U-Net.
+        folder: a folder with radiographs; whatever is no image gets a row that says so.
+        profile: a profile whose classifier and U-Net.
         maps: a folder for overlays of Grad-CAM maps of the predicted class, one PNG an image
             under the image's own name and folders; made if missing. Without, no maps.
 
     Returns:
-        a row a file: file (relative to the folder), a probability for each class (NaN for a bad
+        one row per file: file (relative to the folder), a probability for each class (NaN for a bad
         file), and error, the reason why it could not be predicted, or "".
 
     Raises:
@@ -103,9 +103,9 @@ def _predict_batch(predictor: Predictor, folder: Path, paths: list[Path], maps) 
             errors[path] = str(error)
     results = {}
     if pictures:
-        views, found = predictor.views(list(pictures.values()))
+        views, masks = predictor.views(list(pictures.values()))
         results = dict(zip(pictures, predictor.probs(views), strict=True))
-        for path, view, mask in zip(pictures, views, found, strict=True) if maps else ():
+        for path, view, mask in zip(pictures, views, masks, strict=True) if maps else ():
             heatmap = predictor.heatmap(view, int(results[path].argmax()))
             target = Path(maps) / f"{path.relative_to(folder)}.png"
             write_overlay(target, pictures[path], predictor.recipe.view.place(heatmap, mask))
@@ -129,7 +129,7 @@ def write_overlay(path: Path, image: np.ndarray, heatmap: np.ndarray) -> None:
     """Write a radiograph with a map over it as a colour PNG; `inferno`, clear where the map is 0.
 
     Args:
-        path: of the PNG; its folders are made.
+        path: the path of the PNG; its folders are made.
         image: uint8 (H, W).
         heatmap: float32 (H, W), 0 to 1.
     """

@@ -6,17 +6,14 @@ standard output: file, lung_share, flag, error.
 
 import argparse
 import csv
-import json
 import sys
 from collections import defaultdict
 from pathlib import Path
 
-from xraylib import datasets
-from xraylib.config import PROFILES, home, profile
+from xraylib.config import PROFILES
 from xraylib.images import SUFFIXES, ImageError, read_grey
-from xraylib.masks import WEIGHTS, flag, load_unet, segment_images, write_mask
-from xraylib.segmentation import UNET_PROFILES, run_folder, train_unet
-from xraylib.weights import WeightsError
+from xraylib.lungs import flag_share, load_unet, segment_images, train_profile_unet, write_mask
+from xraylib.network import WeightsError
 
 COLUMNS = ("file", "lung_share", "flag", "error")
 
@@ -45,36 +42,6 @@ def find_images(folder) -> list[Path]:
     return files
 
 
-def find_unet(name: str) -> Path:
-    """Return the folder of a profile's trained U-Net, training it where the pairs are at hand.
-
-    Args:
-        name: of a profile.
-
-    Raises:
-        FileNotFoundError: none is kept, and there are no pairs to train one on.
-    """
-    config = UNET_PROFILES[name]
-    try:
-        manifest = datasets.load(profile(name).but(dataset=config.dataset))
-    except FileNotFoundError as error:
-        kept = [folder for folder in home("runs").glob("unet-*") if _taught_by(folder, config)]
-        if kept:
-            return max(kept, key=lambda folder: (folder / WEIGHTS).stat().st_mtime)
-        raise FileNotFoundError(
-            f"no trained U-Net in {home('runs')}, and nothing to train one on: {error}"
-        ) from error
-    if not run_folder(manifest, config).is_dir():
-        print("no trained U-Net is kept: training one, which takes minutes", file=sys.stderr)
-    return train_unet(manifest, config)
-
-
-def _taught_by(folder: Path, config) -> bool:
-    if not (folder / WEIGHTS).is_file():
-        return False
-    return json.loads((folder / "config.json").read_text())["dataset"] == config.dataset
-
-
 def segment_file(model, file: Path, out: Path) -> dict:
     """Write the mask of one file and return its row; a bad file's row says what is wrong."""
     try:
@@ -83,7 +50,7 @@ def segment_file(model, file: Path, out: Path) -> dict:
     except (ImageError, OSError) as error:
         return {"file": file.name, "lung_share": "", "flag": "", "error": str(error)}
     share = float(mask.mean())
-    return {"file": file.name, "lung_share": f"{share:.4f}", "flag": flag(share), "error": ""}
+    return {"file": file.name, "lung_share": f"{share:.4f}", "flag": flag_share(share), "error": ""}
 
 
 def _printable(text: str) -> str:
@@ -103,7 +70,7 @@ def main(arguments=None) -> int:
         if options.out.resolve() == options.folder.resolve():
             raise ValueError(f"{options.out}: masks would replace the images; name another folder")
         options.out.mkdir(parents=True, exist_ok=True)
-        model = load_unet(find_unet(options.profile))
+        model = load_unet(train_profile_unet(options.profile))
     except (OSError, ValueError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

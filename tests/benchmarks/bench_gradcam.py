@@ -17,7 +17,7 @@ os.environ.setdefault("PYTHONWARNINGS", "ignore")  # tf-keras-vis uses old names
 import keras
 import numpy as np
 
-from xraylib import classifier, config, gradcam, images, phantoms
+from xraylib import config, images, maps, network, phantoms
 
 RIVAL = "tf-keras-vis==0.8.7"
 GOALS = {"correlation": 0.99, "speed": 5.0}
@@ -31,9 +31,9 @@ def main() -> None:
     from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
 
     keras.utils.set_random_seed(0)
-    model = classifier.build_model("vgg16")
+    model = network.build_classifier("vgg16")
     image = images.resize(phantoms.make_phantom(2, 0).image, config.IMAGE_SIZE)
-    explainer = gradcam.Explainer(model)
+    explainer = maps.Explainer(model)
     for method, rival in {"grad_cam": Gradcam, "grad_cam_plus_plus": GradcamPlusPlus}.items():
         explainer.explain(image, method=method)  # the first call compiles
         before, ours = timed(explainer.explain, image, method=method)

@@ -10,17 +10,18 @@ import numpy as np
 import pandas as pd
 from common import empty_features, gflop, peak_mib, real_manifest, seconds, sgemm_gflops
 
-from xraylib import classifier, config, datasets, features, splitting, training
-from xraylib.preprocessing import Preprocessing
-from xraylib.upsampling import UpsampledBatches
+from xraylib import config, network
+from xraylib.data import label_ids, split_manifest
+from xraylib.images import Preprocessing
+from xraylib.network import UpsampledBatches
 
 
 def training_ratio() -> None:
     """(a) Experiment 1's 50 epochs: cached features against fit on the whole model."""
     settings = config.profile("real")
     manifest, data = real_manifest()
-    split = splitting.split(manifest, settings)
-    labels = datasets.label_ids(split)
+    split = split_manifest(manifest, settings)
+    labels = label_ids(split)
     train, val = (np.flatnonzero(split.split == part) for part in ("train", "val"))
     steps = UpsampledBatches(
         [np.arange(len(train))], labels[train], settings.batch_size, settings.upsampling_rate
@@ -29,10 +30,10 @@ def training_ratio() -> None:
     before = whole_model_seconds(settings)
     with empty_features(), tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        kept = features.extract(split, Preprocessing(), settings.scaling)
+        kept = network.extract_features(split, Preprocessing(), settings.scaling)
         extraction = time.perf_counter() - start
         validation = (kept[val], labels[val])
-        training.fit_head([kept[train]], labels[train], validation, settings, folder)
+        network.fit_head([kept[train]], labels[train], validation, settings, folder)
         cached = time.perf_counter() - start
     after = whole_model_seconds(settings)
     fit, judge = (min(pair) for pair in zip(before, after, strict=True))
@@ -49,7 +50,7 @@ def training_ratio() -> None:
 
 def whole_model_seconds(settings) -> tuple[float, float]:
     """Return seconds an image of Keras' fit and evaluate on the whole model."""
-    model = classifier.build_model(settings.scaling)
+    model = network.build_classifier(settings.scaling)
     model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True))
     n = 3 * settings.batch_size
     images = np.random.default_rng(0).uniform(0, 255, (n, 224, 224, 1)).astype("float32")
@@ -68,10 +69,10 @@ def extraction_ratio() -> None:
     manifest, data = real_manifest()
     before = sgemm_gflops()
     with empty_features():
-        took = seconds(lambda: features.extract(manifest, Preprocessing(), "report"))
-        precision = features.fastest_precision()
+        took = seconds(lambda: network.extract_features(manifest, Preprocessing(), "report"))
+        precision = network.fastest_precision()
     peak = max(before, sgemm_gflops())
-    speed, cost = len(manifest) / took, gflop(classifier.build_base())
+    speed, cost = len(manifest) / took, gflop(network.build_base())
     print(f"(b) features of {len(manifest)} images of {data}, {precision}: {speed:.1f} images/s")
     print(f"    = {speed * cost:.0f} GFLOP/s; sgemm {peak:.0f} GFLOP/s")
     print(f"    ratio {speed * cost / peak:.2f} (goal: at least 1.0 in float32 terms)")
@@ -98,7 +99,7 @@ def print_peak(times: str) -> None:
     """Extract the set so many times over and print the process's peak memory in MiB."""
     manifest, _ = real_manifest()
     with empty_features():
-        features.extract(pd.concat([manifest] * int(times)), Preprocessing(), "report")
+        network.extract_features(pd.concat([manifest] * int(times)), Preprocessing(), "report")
     print(peak_mib())
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import papermill
 from common import real_manifest
+from tools.build import ROOT
 
 from xraylib import config
-from xraylib.book import ROOT
 
 CHAPTER = "notebooks/06_future_work.ipynb"
 

@@ -10,16 +10,17 @@ import keras
 import numpy as np
 import pandas as pd
 
-from xraylib import config, datasets, features
+from xraylib import config, network, sources
+from xraylib.network import features
 
 
 def real_manifest() -> tuple[pd.DataFrame, str]:
     """Return the 1,124 real radiographs, or as many phantoms where these are not at hand."""
     try:
-        return datasets.load(config.profile("real")), "darkcovidnet"
+        return sources.provide(config.profile("real")), "darkcovidnet"
     except FileNotFoundError:
         phantoms = config.profile("quick").but(phantom_counts=(500, 500, 124))
-        return datasets.load(phantoms), "phantoms (no darkcovidnet in XRAYLIB_HOME)"
+        return sources.provide(phantoms), "phantoms (no darkcovidnet in XRAYLIB_HOME)"
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def empty_features():
     kept = features.home
     with tempfile.TemporaryDirectory() as folder:
         features.home = lambda *parts: Path(folder)
-        features.fastest_precision()  # measured before the clock runs
+        network.fastest_precision()  # asked before the clock runs
         yield
     features.home = kept
 

@@ -11,11 +11,11 @@ import time
 import numpy as np
 from common import empty_features, peak_mib
 
-from xraylib import config, datasets, experiments, features, images, masks, segmentation, training
+from xraylib import config, experiments, images, lungs, network, sources
 from xraylib.config import CLASS_NAMES, COVID
-from xraylib.preprocessing import Preprocessing
-from xraylib.splitting import report_counts
-from xraylib.upsampling import UpsampledBatches
+from xraylib.data import report_counts
+from xraylib.images import Preprocessing
+from xraylib.network import UpsampledBatches, features
 
 TABLE_1 = (8851, 6044, 266)  # the report's images of each class
 GOAL = 90  # minutes
@@ -67,11 +67,11 @@ def stage_counts(settings) -> dict[str, int]:
 
 def unit_costs(settings) -> dict[str, np.ndarray]:
     """Return the `cost` of an image in each stage, measured on phantoms."""
-    table = datasets.load(config.profile("quick")).head(SLICE)
+    table = sources.provide(config.profile("quick")).head(SLICE)
     moving = Preprocessing("lungs", transform="table2")
     with empty_features():
         ways = {view: extraction(table, view, settings) for view in (Preprocessing(), moving)}
-        kept = features.extract(table, Preprocessing(), settings.scaling)
+        kept = network.extract_features(table, Preprocessing(), settings.scaling)
     train, judge = head_costs(np.array(kept), settings)
     return {
         "reading and hashing": cost(lambda: read_all(table, settings)) / len(table),
@@ -85,23 +85,23 @@ def unit_costs(settings) -> dict[str, np.ndarray]:
 
 def extraction(table, view, settings) -> np.ndarray:
     """Return the cost of an image, once the network is built and traced."""
-    features.extract(table[: features.BATCH], view, settings.scaling)
-    return cost(lambda: features.extract(table, view, settings.scaling)) / len(table)
+    network.extract_features(table[: network.BATCH], view, settings.scaling)
+    return cost(lambda: network.extract_features(table, view, settings.scaling)) / len(table)
 
 
 def read_all(table, settings) -> None:
     features._digest_of.cache_clear()
-    features.content_key(table, Preprocessing("lungs"), settings.scaling, 0, "float32")
+    network.content_key(table, Preprocessing("lungs"), settings.scaling, 0, "float32")
     for path in table.path:
         images.read_grey(path)
 
 
 def mask_cost(table) -> np.ndarray:
-    network = masks.build_in_fast_precision(segmentation.UNET_PROFILES["report"], pretrained=False)
+    network = lungs.build_in_fast_precision(lungs.UNET_PROFILES["report"], pretrained=False)
     grey = [images.read_grey(path) for path in table.path]
-    batches = [grey[i : i + masks.BATCH] for i in range(0, len(grey), masks.BATCH)]
-    masks.segment_images(network, batches[0])  # the first call traces
-    return cost(lambda: [masks.segment_images(network, batch) for batch in batches]) / len(grey)
+    batches = [grey[i : i + lungs.BATCH] for i in range(0, len(grey), lungs.BATCH)]
+    lungs.segment_images(network, batches[0])  # the first call traces
+    return cost(lambda: [lungs.segment_images(network, batch) for batch in batches]) / len(grey)
 
 
 def head_costs(kept: np.ndarray, settings) -> tuple[np.ndarray, np.ndarray]:
@@ -116,7 +116,7 @@ def head_costs(kept: np.ndarray, settings) -> tuple[np.ndarray, np.ndarray]:
     def fit(epochs: int, validation) -> np.ndarray:
         with tempfile.TemporaryDirectory() as folder:
             few = settings.but(epochs=epochs)
-            return cost(lambda: training.fit_head([maps], labels, validation, few, folder))
+            return cost(lambda: network.fit_head([maps], labels, validation, few, folder))
 
     fit(1, (maps, labels))  # the first call traces
     one, three, judged = fit(1, None), fit(3, None), fit(3, (maps, labels))

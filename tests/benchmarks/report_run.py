@@ -15,17 +15,7 @@ import pandas as pd
 from common import peak_mib
 from dry_run import TABLE_1
 
-from xraylib import (
-    config,
-    datasets,
-    evaluation,
-    experiments,
-    features,
-    files,
-    masks,
-    segmentation,
-    splitting,
-)
+from xraylib import config, data, experiments, files, lungs, metrics, network
 
 PAIRS = 100  # phantoms with a drawn mask that the U-Net learns from, as many as there are real ones
 FEWEST = 20  # images of a class in a trial, so that every class comes into every set
@@ -76,21 +66,21 @@ def main() -> None:
 def run_all(settings, stages: Stages) -> None:
     """Draw, segment, extract, train and judge; the experiments find their features there."""
     n = sum(settings.phantom_counts)
-    features.fastest_precision()
-    manifest = stages.measure("phantoms drawn", n, datasets.load, settings)
+    network.fastest_precision()
+    manifest = stages.measure("phantoms drawn", n, data.load_manifest, settings)
     begin = clocks()
-    manifest = stages.measure("checked and split", n, splitting.split, manifest, settings)
+    manifest = stages.measure("checked and split", n, data.split_manifest, manifest, settings)
     taught = manifest.sample(min(PAIRS, n), random_state=0)
-    unet = segmentation.UNET_PROFILES["report"].but(dataset="phantom")
-    folder = stages.measure("U-Net trained", len(taught), segmentation.train_unet, taught, unet)
-    manifest = stages.measure("masks predicted", n, masks.predict_masks, manifest, folder)
+    unet = lungs.UNET_PROFILES["report"].but(dataset="phantom")
+    folder = stages.measure("U-Net trained", len(taught), lungs.train_unet, taught, unet)
+    manifest = stages.measure("masks predicted", n, lungs.predict_masks, manifest, folder)
     for view, seed in views(settings):
         name = f"features, {view.region}, transform {view.transform}, seed {seed}"
-        stages.measure(name, n, features.extract, manifest, view, settings.scaling, seed)
+        stages.measure(name, n, network.extract_features, manifest, view, settings.scaling, seed)
     for experiment in experiments.EXPERIMENTS.values():
         name = f"{experiment.name}, {settings.epochs} epochs"
         run = stages.measure(name, n, experiments.run, experiment, manifest, settings)
-        print(evaluation.figures_row(run.predictions, settings.seed))
+        print(metrics.figures_row(run.predictions, settings.seed))
     stages.add("all but the drawing", n, clocks() - begin)
 
 

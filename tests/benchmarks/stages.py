@@ -5,28 +5,19 @@ import tempfile
 import numpy as np
 from common import empty_features, gflop, real_manifest, seconds, sgemm_gflops
 
-from xraylib import (
-    comparisons,
-    config,
-    datasets,
-    features,
-    images,
-    masks,
-    pairs,
-    segmentation,
-    training,
-)
-from xraylib.preprocessing import Preprocessing
+from xraylib import config, experiments, images, lungs, sources
+from xraylib.images import Preprocessing
+from xraylib.network import extract_features, fit_head
 
 
 def unet_ratio() -> None:
     """(d) U-Net inference against the machine's own float32 matrix product."""
     manifest, data = real_manifest()
-    network = masks.build_in_fast_precision(segmentation.UNET_PROFILES["real"], pretrained=False)
+    network = lungs.build_in_fast_precision(lungs.UNET_PROFILES["real"], pretrained=False)
     grey = [images.read_grey(path) for path in manifest.path[:256]]
-    masks.segment_images(network, grey[: masks.BATCH])  # the first call traces
-    starts = range(0, len(grey), masks.BATCH)
-    took = seconds(lambda: [masks.segment_images(network, grey[i:][: masks.BATCH]) for i in starts])
+    lungs.segment_images(network, grey[: lungs.BATCH])  # the first call traces
+    starts = range(0, len(grey), lungs.BATCH)
+    took = seconds(lambda: [lungs.segment_images(network, grey[i:][: lungs.BATCH]) for i in starts])
     speed, cost, peak = len(grey) / took, gflop(network), sgemm_gflops()
     print(f"(d) lung masks of {len(grey)} images of {data}, cleaned: {speed:.1f} images/s")
     print(f"    = {speed * cost:.0f} GFLOP/s; sgemm {peak:.0f} GFLOP/s")
@@ -36,15 +27,15 @@ def unet_ratio() -> None:
 def profile_stages() -> None:
     """(e) What a profile computes, as units times the seconds of one unit, measured on a slice."""
     for name in ("quick", "real"):
-        settings, unet = config.profile(name), segmentation.UNET_PROFILES[name]
+        settings, unet = config.profile(name), lungs.UNET_PROFILES[name]
         try:
-            n = len(datasets.load(settings))
+            n = len(sources.provide(settings))
         except FileNotFoundError:
             n = 1124  # the real set, where it is not at hand
         train = round(n * (1 - 1 / settings.folds) / (1 - settings.upsampling_rate))
         unit = unit_seconds(settings, unet)
-        trained = {comparisons.VIEWS[view] for view in settings.grid_views}
-        trained |= {cell.experiment.train for cell in comparisons.FACTORIAL}
+        trained = {experiments.VIEWS[view] for view in settings.grid_views}
+        trained |= {cell.experiment.train for cell in experiments.FACTORIAL}
         moving = sum(view.transform != "none" for view in trained)
         views = len(trained) - moving + moving * settings.augmented_views
         # experiments 1 to 3 and 1 by image; then in folds 1 by image, the grid, the factorial
@@ -62,23 +53,23 @@ def profile_stages() -> None:
 
 def unit_seconds(settings, unet) -> dict[str, float]:
     """Return the seconds of one unit of each stage, on phantoms."""
-    table = datasets.load(config.profile("quick")).head(96)
-    network = segmentation.compile_unet(unet, start=None)
-    pairs_read = pairs.read_pairs(table[:8], unet.size)
-    batches = pairs.PairBatches(*pairs_read, unet.but(steps=10), 0)
+    table = sources.provide(config.profile("quick")).head(96)
+    network = lungs.compile_unet(unet, start=None)
+    pairs_read = lungs.read_pairs(table[:8], unet.size)
+    batches = lungs.PairBatches(*pairs_read, unet.but(steps=10), 0)
     network.fit(batches, verbose=0)  # the first call traces
     step = seconds(lambda: network.fit(batches, shuffle=False, verbose=0)) / 10
     grey = [images.read_grey(path) for path in table.path]
-    masks.segment_images(network, grey[: masks.BATCH])
-    mask = seconds(lambda: masks.segment_images(network, grey)) / len(grey)
+    lungs.segment_images(network, grey[: lungs.BATCH])
+    mask = seconds(lambda: lungs.segment_images(network, grey)) / len(grey)
     with empty_features():
-        took = seconds(lambda: features.extract(table, Preprocessing(), settings.scaling))
-        kept = features.extract(table, Preprocessing(), settings.scaling)
+        took = seconds(lambda: extract_features(table, Preprocessing(), settings.scaling))
+        kept = extract_features(table, Preprocessing(), settings.scaling)
     maps, labels = np.concatenate([kept] * 10), np.resize([0, 1, 2], 960)
     short, long = settings.but(epochs=1), settings.but(epochs=5)
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as five:
-        start = seconds(lambda: training.fit_head([maps], labels, None, short, one))
-        whole = seconds(lambda: training.fit_head([maps], labels, None, long, five))
+        start = seconds(lambda: fit_head([maps], labels, None, short, one))
+        whole = seconds(lambda: fit_head([maps], labels, None, long, five))
     return {
         "U-Net step": step,
         "mask": mask,

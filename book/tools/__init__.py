@@ -1,0 +1,1 @@
+"""What builds and checks the book: not part of the package."""

@@ -1,0 +1,343 @@
+"""Build the book: papermill runs every notebook, Jupyter Book renders what they showed.
+
+make book
+make book PROFILE=real ONLY=03_4_experiments
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from datetime import date
+from multiprocessing import Manager, get_context
+from pathlib import Path
+from threading import Thread
+
+import nbformat
+import papermill
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
+from nbclient.exceptions import CellControlSignal, DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+from tqdm import tqdm
+
+from tools import freshness, links
+from xraylib import config, files
+
+ROOT = Path(__file__).resolve().parents[2]
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+KERNEL_ENVIRONMENT = {  # has to stand before a kernel starts
+    "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel before the user's own
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+# TensorFlow greets on stderr before any setting of ours can reach its logger.
+NATIVE_LOG = re.compile(
+    r"^(WARNING: All log messages before absl|[IW]\d{4} \d\d:\d\d:\d\d).*\n?", re.M
+)
+PROGRESS_BAR = re.compile(r"\d+%\|")  # says nothing on a finished page
+ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+ERROR_LINES = 15
+# Quick chapters: one starts, draws or waits while the other computes; runs are shared.
+# Others compute for so long that they had better do so one after the other, on all cores.
+AT_ONCE = {"smoke": 2, "quick": 2}
+THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class QuietKernelManager(AsyncKernelManager):
+    """Starts kernels whose stderr goes to the notebook, and not to the terminal as well."""
+
+    async def start_kernel(self, **options):
+        """Start the kernel."""
+        await super().start_kernel(**options, stderr=subprocess.DEVNULL)
+
+
+class TellingEngine(papermill.engines.NBClientEngine):
+    """Papermill's own engine, which also tells of every cell that it begins."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, tell=None, **options):
+        """Run a notebook.
+
+        Args:
+            nb_man: papermill's manager of the notebook.
+            kernel_name: of the kernel.
+            tell: called with the id and the place of a cell before it runs.
+            options: of papermill.
+        """
+        begin = nb_man.cell_start
+
+        def cell_start(cell, cell_index=None, **more):
+            tell(cell.id, cell_index)
+            return begin(cell, cell_index, **more)
+
+        nb_man.cell_start = cell_start
+        return super().execute_managed_notebook(nb_man, kernel_name, **options)
+
+
+papermill.engines.papermill_engines.register("telling", TellingEngine)
+
+
+class Progress:
+    """A line that counts cells, and names the chapters that run and the cell each is at.
+
+    On a terminal the line is drawn anew at once, in a log every half minute.
+
+    Args:
+        cells: how many each chapter has, by its name.
+        stream: where the line is written.
+    """
+
+    def __init__(self, cells: dict[str, int], stream=None):
+        stream = stream or sys.stderr
+        self.cells, self.done, self.at = cells, dict.fromkeys(cells, 0), {}
+        every = 0.1 if stream.isatty() else 30
+        shape = "{n_fmt} of {total_fmt} cells [{elapsed}]{postfix}"
+        total = sum(cells.values())
+        self.bar = tqdm(total=total, file=stream, mininterval=every, bar_format=shape)
+
+    def begin(self, chapter: str, cell: str, place: int) -> None:
+        """Say that a chapter has come to a cell."""
+        self.done[chapter], self.at[chapter] = min(place, self.cells[chapter]), cell
+        self._draw()
+
+    def finish(self, chapter: str) -> None:
+        """Say that a chapter is done."""
+        self.done[chapter] = self.cells[chapter]
+        self.at.pop(chapter, None)
+        self._draw()
+
+    def _draw(self) -> None:
+        running = [f"{chapter} at {cell}" for chapter, cell in sorted(self.at.items())]
+        self.bar.set_postfix_str("; ".join(running), refresh=False)
+        self.bar.update(sum(self.done.values()) - self.bar.n)
+
+    def follow(self, news) -> None:
+        """Take the news of other processes from a queue, until it brings None."""
+        for chapter, cell, place in iter(news.get, None):
+            self.begin(chapter, cell, place)
+
+
+class BookError(Exception):
+    """The book cannot be built; the message says where and why."""
+
+
+def sources(root: Path) -> list[Path]:
+    """Return the notebooks of the book in reading order.
+
+    Raises:
+        BookError: there is no book, or its table of contents lists other notebooks.
+    """
+    if not (root / "book/_toc.yml").exists():
+        raise BookError(f"no book in {root}: it is built in a clone of the repository")
+    found = {path.stem: path for path in (root / "notebooks").glob("*.ipynb")}
+    listed = re.findall(r"file:\s*notebooks/(\w+)", (root / "book/_toc.yml").read_text("utf8"))
+    if sorted(found) != sorted(listed):
+        raise BookError(
+            f"notebooks/ holds {', '.join(sorted(found))} but book/_toc.yml lists "
+            f"{', '.join(listed)}: make the two agree"
+        )
+    return [found[name] for name in listed]
+
+
+def check_parameters(source: Path, parameters: dict) -> None:
+    """Raise `BookError` when the notebook's parameters cell lacks a name: papermill only warns."""
+    known = papermill.inspect_notebook(str(source))
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise BookError(
+            f"{source.name}: unknown parameter {', '.join(unknown)}; its parameters cell knows "
+            f"{', '.join(known) or 'none'}"
+        )
+
+
+def check_kernel() -> None:
+    """Raise `BookError` when the kernel `python3` is not the Python that runs this."""
+    spec = KernelSpecManager().get_kernel_spec("python3")
+    program = spec.argv[0]  # a bare "python" means the Python that asks
+    if Path(program).name != program and Path(program) != Path(sys.executable):
+        raise BookError(
+            f"the kernel python3 in {spec.resource_dir} starts {program}, not {sys.executable}: "
+            "remove that kernel, or install ipykernel in this environment"
+        )
+
+
+def without_kernel(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return the executed notebook without what a page cannot use: widget state, native logs."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata.tags.append("hide-input")
+            cell.metadata.mystnb = {"code_prompt_show": "Show the parameter of this run"}
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET_VIEW, None)  # its text/html twin stays
+            if output.get("name") == "stderr":
+                output.text = NATIVE_LOG.sub("", output.text).replace(f"{ROOT}/", "")
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if _says_something(output)]
+    return notebook
+
+
+def _says_something(output: nbformat.NotebookNode) -> bool:
+    data = output.get("data", {})
+    is_bar = list(data) == ["text/plain"] and PROGRESS_BAR.search(data["text/plain"])
+    return output.get("text") != "" and output.get("data") != {} and not is_bar
+
+
+def add_run_note(notebook: nbformat.NotebookNode, profile: str) -> None:
+    """Say below the title with which profile, when and how long the notebook ran."""
+    seconds = notebook.metadata.papermill.duration
+    note = (
+        f"*Run with the profile **{profile}** on {date.today():%d %B %Y}, "
+        f"in {seconds:.0f} s on {os.cpu_count()} cores.*"
+    )
+    cell = nbformat.v4.new_markdown_cell(note, id="run-note", metadata={"tags": ["run-note"]})
+    notebook.cells.insert(1, cell)
+
+
+def execute(source: Path, profile: str, folder: Path, stamp: str, news=None) -> str:
+    """Run a notebook and write the copy to render into `folder`, whole or not at all.
+
+    Args:
+        source: the notebook.
+        profile: its parameter.
+        folder: for the copy.
+        stamp: what the copy is made from, see `freshness.stamp`.
+        news: a queue that is told of every cell: (chapter, cell, place).
+
+    Returns:
+        the name of the chapter.
+
+    Raises:
+        BookError: a cell failed; what had run is left as `<name>.failed.ipynb`.
+    """
+    running, failed = (folder / f"{source.stem}.{state}.ipynb" for state in ("running", "failed"))
+
+    def tell(cell: str, place: int) -> None:
+        if news is not None:
+            news.put((source.stem, cell, place))
+
+    try:
+        notebook = papermill.execute_notebook(
+            source,
+            running,
+            parameters={"PROFILE": profile},
+            kernel_name="python3",
+            kernel_manager_class=QuietKernelManager,
+            cwd=source.parent,
+            progress_bar=False,
+            engine_name="telling",
+            tell=tell,
+        )
+    except (PapermillExecutionError, DeadKernelError, CellControlSignal) as error:
+        running.replace(failed)
+        text = "\n".join(getattr(error, "traceback", None) or [str(error)])
+        lines = ANSI_COLOUR.sub("", text).strip().splitlines()[-ERROR_LINES:]
+        message = "\n".join(lines)
+        raise BookError(f"{source.name} failed:\n{message}\nsee {failed}") from error
+    failed.unlink(missing_ok=True)
+    add_run_note(notebook, profile)
+    links.add_function_links(notebook)
+    freshness.keep_stamp(notebook, stamp)
+    with files.whole_file(folder / source.name) as part:
+        nbformat.write(without_kernel(notebook), part)
+    running.unlink()
+    return source.stem
+
+
+def share_cores(processes: int) -> None:
+    """Give each of several processes its part of the cores.
+
+    Two networks that take all of them wait for each other: together they are half as fast as one.
+    """
+    each = max(1, (os.cpu_count() or 1) // processes)
+    os.environ.update(dict.fromkeys(THREADS, str(each)))
+
+
+def execute_all(root: Path, profile: str, only: str | None) -> None:
+    """Run `only` one notebook, and every one whose executed copy no longer stands."""
+    chapters, folder = sources(root), root / "book/notebooks"
+    if only and only not in [path.stem for path in chapters]:
+        raise BookError(f"no notebook {only}: {', '.join(path.stem for path in chapters)}")
+    for source in chapters:
+        check_parameters(source, {"PROFILE": profile})
+    folder.mkdir(exist_ok=True)
+    stamps = {source: freshness.stamp(source, profile, root) for source in chapters}
+    stale = [
+        path
+        for path, stamp in stamps.items()
+        if only == path.stem or freshness.stamp_of(folder / path.name) != stamp
+    ]
+    if not stale:
+        return
+    at_once = min(AT_ONCE.get(profile, 1), len(stale))
+    # the last chapters take longest: begun first, none is left to run alone
+    order = stale if at_once == 1 else stale[::-1]
+    progress = Progress({path.stem: n_cells(path) for path in stale})
+    workers = ProcessPoolExecutor(at_once, get_context("spawn"), share_cores, (at_once,))
+    with Manager() as manager, workers as pool:
+        news = manager.Queue()
+        follower = Thread(target=progress.follow, args=(news,), daemon=True)
+        follower.start()
+        running = [
+            pool.submit(execute, source, profile, folder, stamps[source], news) for source in order
+        ]
+        try:
+            for done in as_completed(running):
+                progress.finish(done.result())
+        except BookError:
+            pool.shutdown(cancel_futures=True)
+            raise
+        finally:
+            news.put(None)
+            follower.join()
+            progress.bar.close()
+
+
+def n_cells(source: Path) -> int:
+    """Return how many cells a notebook has."""
+    return len(nbformat.read(source, as_version=4).cells)
+
+
+def write_chapter_table(root: Path, profile: str) -> None:
+    """Write the table of chapters with their run times, which the first page includes."""
+    rows = [f"| Chapter | Run time, profile `{profile}` |", "|---|--:|"]
+    for source in sources(root):
+        copy = nbformat.read(root / "book/notebooks" / source.name, as_version=4)
+        rows.append(f"| [](notebooks/{source.name}) | {copy.metadata.papermill.duration:.0f} s |")
+    files.write_text(root / "book/notebooks/chapters.md", "\n".join(rows) + "\n")
+
+
+def render(root: Path) -> Path:
+    """Render `book/` into `book/_build/html` with warnings as errors; return the first page."""
+    shutil.rmtree(root / "book/_build", ignore_errors=True)  # no page of an older book stays
+    jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    options = ["build", "book", "--config", "_config.yml", "--path-output", "book"]
+    strict = ["-W", "--keep-going", "-n", "--all", "-q"]
+    if subprocess.run(jupyter_book + options + strict, cwd=root).returncode:
+        raise BookError("jupyter-book failed: its warnings above say which page and line")
+    return root / "book/_build/html/index.html"
+
+
+def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
+    """Build the book and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tools.build", description="Build the book.")
+    parser.add_argument("--profile", choices=config.PROFILES, default="quick")
+    parser.add_argument("--only", metavar="NOTEBOOK", help="run this one again, e.g. 04_results")
+    options = parser.parse_args(arguments)
+    os.environ.update(KERNEL_ENVIRONMENT)
+    try:
+        check_kernel()
+        execute_all(root, options.profile, options.only)
+        write_chapter_table(root, options.profile)
+        print(f"the book is ready: {render(root)}")
+    except (BookError, files.WriteError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

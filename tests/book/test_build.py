@@ -1,0 +1,221 @@
+"""The builder, on notebooks of two cells."""
+
+import io
+import json
+import os
+import shutil
+import sys
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from tools import build, freshness
+
+pytestmark = pytest.mark.slow  # starts kernels
+
+KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+GOOD = "import uuid, sys, os\nprint(PROFILE, uuid.uuid4(), sys.executable, os.getcwd())"
+
+
+def write_notebook(root, name, code, parameters='PROFILE = "quick"'):
+    cells = [
+        new_markdown_cell(f"# Chapter {name}", id="title"),
+        new_code_cell(parameters, id="parameters", metadata={"tags": ["parameters"]}),
+        new_code_cell(code, id="code"),
+    ]
+    nbformat.write(new_notebook(cells=cells, metadata=KERNEL), root / f"notebooks/{name}.ipynb")
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A repository of two chapters with the settings of the real one."""
+    for name, value in build.KERNEL_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)  # the builder sets them for good; a test must not
+    (tmp_path / "package").mkdir()
+    monkeypatch.setattr(freshness, "PACKAGE", tmp_path / "package")
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "book").mkdir()
+    shutil.copy(build.ROOT / "_config.yml", tmp_path)
+    shutil.copy(build.ROOT / "book/references.bib", tmp_path / "book")
+    shutil.copytree(build.ROOT / "book/assets", tmp_path / "book/assets")
+    (tmp_path / "book/index.md").write_text("# Book\n\n```{include} notebooks/chapters.md\n```\n")
+    (tmp_path / "book/_toc.yml").write_text(
+        "format: jb-book\nroot: index\nchapters:\n"
+        "  - file: notebooks/01_first\n  - file: notebooks/02_second\n"
+    )
+    write_notebook(tmp_path, "01_first", GOOD)
+    write_notebook(tmp_path, "02_second", GOOD)
+    return tmp_path
+
+
+def printed(root, name) -> str:
+    cell = nbformat.read(root / f"book/notebooks/{name}.ipynb", as_version=4).cells[-1]
+    return "".join(output.get("text", "") for output in cell.outputs)
+
+
+def test_two_builds_in_a_row(root, capsys):
+    for _ in range(2):
+        assert build.main(["--profile", "real"], root) == 0
+        assert "index.html" in capsys.readouterr().out
+    page = (root / "book/_build/html/notebooks/01_first.html").read_text("utf8")
+    assert "Run with the profile <strong>real</strong>" in page
+    assert "profile <code" in (root / "book/_build/html/index.html").read_text("utf8")
+    assert "Chapter 02_second" in (root / "book/_build/html/index.html").read_text("utf8")
+
+
+def test_a_warning_stops_the_build(root, capsys):
+    (root / "book/index.md").write_text("# Book\n\n{ref}`nowhere`\n")
+    assert build.main([], root) == 1
+    assert "jupyter-book failed" in capsys.readouterr().err
+
+
+def test_a_notebook_runs_in_its_own_folder_on_this_python(root):
+    build.execute_all(root, "real", None)
+    profile, _, python, folder = printed(root, "01_first").split()
+    assert profile == "real"
+    assert python == sys.executable
+    assert folder == str(root / "notebooks")
+
+
+def test_quick_chapters_run_beside_each_other_and_share_the_cores(root):
+    code = f"import os\nprint(*[os.environ[name] for name in {build.THREADS}])"
+    for name in ("01_first", "02_second"):
+        write_notebook(root, name, code)
+    build.execute_all(root, "quick", None)
+    half = str(max(1, os.cpu_count() // 2))
+    assert printed(root, "01_first").split() == [half] * len(build.THREADS)
+    build.execute_all(root, "real", None)
+    assert printed(root, "01_first").split() == [str(os.cpu_count())] * len(build.THREADS)
+
+
+def test_the_injected_parameter_is_folded(root):
+    build.execute_all(root, "real", None)
+    cells = nbformat.read(root / "book/notebooks/01_first.ipynb", as_version=4).cells
+    (injected,) = [c for c in cells if "injected-parameters" in c.metadata.get("tags", [])]
+    assert 'PROFILE = "real"' in injected.source
+    assert "hide-input" in injected.metadata.tags
+
+
+def test_an_unknown_parameter_stops_before_anything_runs(root, capsys):
+    write_notebook(root, "02_second", GOOD, parameters='PROFIL = "quick"')
+    assert build.main([], root) == 1
+    message = capsys.readouterr().err
+    assert "02_second.ipynb" in message
+    assert "PROFILE" in message
+    assert not (root / "book/notebooks").exists()
+
+
+def test_a_failing_notebook_stops_the_build_and_is_left_to_look_at(root, capsys):
+    write_notebook(root, "02_second", "print('so far')\nraise ValueError('no lung found')")
+    assert build.main([], root) == 1
+    message = capsys.readouterr().err
+    assert "02_second.ipynb failed" in message
+    assert "ValueError: no lung found" in message
+    assert "\x1b" not in message
+    assert "so far" in printed(root, "02_second.failed")
+    assert sorted(path.name for path in (root / "book/notebooks").iterdir()) == [
+        "01_first.ipynb",
+        "02_second.failed.ipynb",
+    ]
+    assert not (root / "book/_build").exists()
+
+    write_notebook(root, "02_second", GOOD)
+    build.execute_all(root, "quick", "02_second")
+    assert not (root / "book/notebooks/02_second.failed.ipynb").exists()
+
+
+def test_a_killed_kernel_is_reported(root, capsys):
+    write_notebook(root, "01_first", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    assert build.main([], root) == 1
+    message = capsys.readouterr().err
+    assert "01_first.ipynb failed" in message
+    assert "Kernel died" in message
+    assert (root / "book/notebooks/01_first.failed.ipynb").exists()
+
+
+def test_only_one_notebook_runs_again_and_profiles_never_mix(root):
+    build.execute_all(root, "quick", None)
+    first, second = printed(root, "01_first"), printed(root, "02_second")
+    build.execute_all(root, "quick", "02_second")
+    assert printed(root, "01_first") == first
+    assert printed(root, "02_second") != second
+    build.execute_all(root, "real", "02_second")
+    assert printed(root, "01_first").startswith("real")
+
+
+def test_a_copy_is_kept_until_its_notebook_changes(root):
+    build.execute_all(root, "quick", None)
+    first, second = printed(root, "01_first"), printed(root, "02_second")
+    write_notebook(root, "02_second", GOOD + " # changed")
+    build.execute_all(root, "quick", None)
+    assert printed(root, "01_first") == first
+    assert printed(root, "02_second") != second
+
+
+def test_an_unknown_notebook_is_named(root, capsys):
+    assert build.main(["--only", "07_none"], root) == 1
+    assert "no notebook 07_none: 01_first, 02_second" in capsys.readouterr().err
+
+
+def test_notebooks_and_table_of_contents_must_agree(root):
+    write_notebook(root, "03_third", GOOD)
+    with pytest.raises(build.BookError, match="03_third"):
+        build.sources(root)
+
+
+def test_a_folder_without_a_book_is_named(tmp_path):
+    with pytest.raises(build.BookError, match=tmp_path.name):
+        build.sources(tmp_path)
+
+
+def test_a_foreign_kernel_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "kernels/python3"
+    folder.mkdir(parents=True)
+    spec = {"argv": ["/opt/other/python"], "display_name": "Python 3", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    with pytest.raises(build.BookError, match="/opt/other/python"):
+        build.check_kernel()
+
+
+def test_a_page_keeps_twins_and_warnings_but_no_widget_state_and_no_greeting():
+    twin = {build.WIDGET_VIEW: {"model_id": "1"}, "text/html": "<p>slider</p>"}
+    greeting = "I0000 00:00:1795392213.090720    8219 port.cc:153] oneDNN is on.\n"
+    cell = new_code_cell(
+        "show()",
+        outputs=[
+            new_output("display_data", data=dict(twin)),
+            new_output("display_data", data={build.WIDGET_VIEW: {"model_id": "2"}}),
+            new_output("stream", name="stderr", text=greeting),
+            new_output("stream", name="stderr", text=greeting + "UserWarning: class 2 is empty\n"),
+            new_output("stream", name="stdout", text="I0000 is a code\n"),
+        ],
+    )
+    notebook = new_notebook(cells=[cell], metadata={"widgets": {"state": {}}})
+    outputs = build.without_kernel(notebook).cells[0].outputs
+    assert "widgets" not in notebook.metadata
+    assert [output.get("data") or output.text for output in outputs] == [
+        {"text/html": "<p>slider</p>"},
+        "UserWarning: class 2 is empty\n",
+        "I0000 is a code\n",
+    ]
+
+
+def test_progress_counts_cells_and_names_the_chapters_that_run():
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    progress = build.Progress({"05_discussion": 20, "06_future_work": 10}, screen)
+    progress.bar.mininterval = 0
+    progress.begin("05_discussion", "grid", 7)
+    progress.begin("06_future_work", "setup", 2)
+    assert progress.bar.n == 9
+    progress.finish("06_future_work")
+    last = screen.getvalue().split("\r")[-1]
+    assert "17 of 30 cells" in last
+    assert "05_discussion at grid" in last
+    assert "06_future_work" not in last
+
+
+def test_a_build_tells_where_it_is(root, capsys):
+    build.execute_all(root, "real", None)
+    assert "of 6 cells" in capsys.readouterr().err

@@ -1,0 +1,87 @@
+"""Links from chapters to the documentation, and whether everything public is documented."""
+
+import importlib
+import inspect
+import re
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from tools import build, links
+
+API = {path.stem: path.read_text("utf8") for path in (build.ROOT / "book/api").glob("*.md")}
+FILES = (build.ROOT / "xraylib").rglob("*.py")
+MODULES = sorted(
+    ".".join(path.relative_to(build.ROOT).with_suffix("").parts)
+    for path in FILES
+    if path.stem != "__init__"
+)
+
+SETUP = """import pandas as pd
+from xraylib import images, plots as p
+from xraylib.network import UpsampledBatches"""
+CELLS = """%pip --version
+pd.read_csv("x")
+p.use_style()
+images.resize(images.read_grey("a.png"), 224)
+UpsampledBatches(images.names.pop(), [], rate=0)
+plots.unknown()"""
+
+
+@pytest.fixture
+def notebook():
+    cells = [new_code_cell(SETUP, id="setup"), new_markdown_cell("p.no()"), new_code_cell(CELLS)]
+    return new_notebook(cells=cells)
+
+
+def test_functions_used_are_found_under_any_name(notebook):
+    assert links.functions_used(notebook) == [
+        "xraylib.images.read_grey",
+        "xraylib.images.resize",
+        "xraylib.network.UpsampledBatches",
+        "xraylib.plots.use_style",
+    ]
+
+
+def test_links_stand_below_the_set_up(notebook):
+    links.add_function_links(notebook)
+    assert notebook.cells[1].id == "functions"
+    link = "{py:obj}`images.resize <xraylib.images.views.resize>`"
+    assert link in notebook.cells[1].source
+
+
+def test_a_notebook_without_the_package_gets_no_links():
+    notebook = new_notebook(cells=[new_code_cell("print(1)", id="setup")])
+    links.add_function_links(notebook)
+    assert len(notebook.cells) == 1
+
+
+def test_every_module_stands_on_one_page_of_the_documentation():
+    listed = re.findall(r"automodule:: ([\w.]+)", "".join(API.values()))
+    assert sorted(listed) == sorted(MODULES), "add the module to a page in book/api"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_everything_public_has_a_docstring(name):
+    module = importlib.import_module(name)
+    assert module.__doc__
+    own = [
+        (member, thing)
+        for member, thing in vars(module).items()
+        if not member.startswith("_") and getattr(thing, "__module__", "") == name
+    ]
+    called = [(m, t) for m, t in own if inspect.isroutine(t) or inspect.isclass(t)]
+    assert not [member for member, thing in called if not thing.__doc__]
+
+
+CHAPTERS = sorted((build.ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_chapters_call_functions_where_they_are_documented(path):
+    """A name that a file has only imported has no entry on its page to link to."""
+    for name in links.functions_used(nbformat.read(path, as_version=4)):
+        documented = links.documented_name(name)
+        module_name, _, function = documented.rpartition(".")
+        module = importlib.import_module(module_name)
+        assert getattr(module, function).__module__ == module_name, name

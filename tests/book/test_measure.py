@@ -1,0 +1,32 @@
+"""Experiments trained again on the same split."""
+
+import pytest
+from conftest import make_manifest
+from tools import measure
+
+from xraylib import experiments, report
+from xraylib.config import RunConfig
+
+
+@pytest.mark.slow
+def test_each_experiment_is_trained_again_on_the_same_images(stand_in_vgg16, tmp_path):
+    config = RunConfig(epochs=1, batch_size=6, augmented_views=1)
+    manifest = make_manifest(tmp_path / "images", 12, with_masks=True)
+    manifest = manifest.assign(split=["train"] * 6 + ["val"] * 3 + ["test"] * 3)
+    table = measure.repeat(manifest, config, times=2)
+    names = [experiment.name for experiment in experiments.EXPERIMENTS.values()]
+    assert table.experiment.tolist() == [name for name in names for _ in range(2)]
+    assert table.run_seed.tolist() == [0, 1] * 3
+    assert (table.n == 3).all()
+    first = experiments.run(experiments.EXPERIMENTS[2], manifest, config, run_seed=1)
+    assert first.was_loaded
+    row = table[(table.experiment == "experiment 2") & (table.run_seed == 1)]
+    right = first.predictions.label == first.predictions.prediction
+    assert row.accuracy.item() == right.mean()
+
+
+def test_the_kept_table_holds_one_run_of_every_training():
+    table = report.load_table("real", "repeats")
+    assert not table.duplicated(["experiment", "run_seed"]).any()
+    assert (table.groupby("experiment").size() == measure.TIMES).all()
+    assert table.n.nunique() == table.seed.nunique() == 1

@@ -1,0 +1,90 @@
+"""The command that segments a folder."""
+
+import csv
+import io
+
+import cv2
+import numpy as np
+import pytest
+from conftest import make_manifest
+
+from xraylib import lungs, segment
+from xraylib.lungs import UNetConfig
+
+TINY = UNetConfig(size=32, filters=4, levels=2, encoder="scratch", epochs=1, steps=1, batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def trained(module_home):
+    """A home where a tiny U-Net is kept under the name of the real profile's data."""
+    lungs.train_unet(make_manifest(module_home / "pairs", 4, with_masks=True), TINY)
+    return module_home
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "radiographs"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, shape in {"a.png": (40, 60), "b.jpg": (70, 50)}.items():
+        cv2.imwrite(str(folder / name), rng.integers(0, 256, shape, dtype=np.uint8))
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def rows(capsys):
+    return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+
+
+def test_every_image_gets_a_mask_of_its_size_and_a_row(trained, folder, tmp_path, capsys):
+    out = tmp_path / "new" / "masks"
+    assert segment.main([str(folder), str(out)]) == 0
+    assert [row["file"] for row in rows(capsys)] == ["a.png", "b.jpg"]
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png"]
+    for name, shape in {"a.png": (40, 60), "b.png": (70, 50)}.items():
+        mask = cv2.imread(str(out / name), cv2.IMREAD_UNCHANGED)
+        assert mask.shape == shape
+        assert set(np.unique(mask)) <= {0, 255}
+
+
+def test_a_bad_file_is_a_row_and_the_exit_code_says_so(trained, folder, tmp_path, capsys):
+    (folder / "broken.png").write_bytes(b"not an image")
+    cv2.imwrite(str(folder / "night.png"), np.zeros((30, 30), np.uint8))
+    assert segment.main([str(folder), str(tmp_path / "masks")]) == 1
+    found = {row["file"]: row for row in rows(capsys)}
+    assert "not a PNG or JPEG image" in found["broken.png"]["error"]
+    assert found["broken.png"]["lung_share"] == ""
+    assert found["night.png"] == {
+        "file": "night.png",
+        "lung_share": "0.0000",
+        "flag": "small",
+        "error": "",
+    }
+    assert not (tmp_path / "masks" / "broken.png").exists()
+    assert found["a.png"]["error"] == ""
+
+
+def test_two_files_of_one_stem_stop_it_before_anything_is_written(folder, tmp_path, capsys):
+    (folder / "a.jpeg").write_bytes((folder / "b.jpg").read_bytes())
+    assert segment.main([str(folder), str(tmp_path / "masks")]) == 2
+    captured = capsys.readouterr()
+    assert "a.jpeg and a.png" in captured.err
+    assert captured.out == ""
+    assert not (tmp_path / "masks").exists()
+
+
+@pytest.mark.parametrize("name", ["missing", "pairs"])
+def test_a_folder_without_images_is_an_error(tmp_path, capsys, name):
+    (tmp_path / "pairs").mkdir()
+    assert segment.main([str(tmp_path / name), str(tmp_path / "masks")]) == 2
+    assert name in capsys.readouterr().err
+
+
+def test_masks_never_replace_the_images(folder, capsys):
+    assert segment.main([str(folder), str(folder)]) == 2
+    assert "replace the images" in capsys.readouterr().err
+
+
+def test_without_network_and_pairs_it_says_what_is_missing(home, folder, tmp_path, capsys):
+    assert segment.main([str(folder), str(tmp_path / "masks")]) == 2
+    assert "no trained U-Net" in capsys.readouterr().err

@@ -1,0 +1,181 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xraylib import data, report
+from xraylib.config import CLASS_NAMES, RunConfig
+
+FRACTIONS = {"train": 0.72, "val": 0.18, "test": 0.10}
+
+
+def manifest_of(labels, patients) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "path": [f"{i}.png" for i in range(len(labels))],
+            "label": list(labels),
+            "patient_id": [str(p) for p in patients],
+            "split": "",
+        }
+    )
+
+
+def patients_with_images(sizes) -> pd.DataFrame:
+    """One row an image; patient i has sizes[i] images, all of class i % 3."""
+    patients = np.repeat(np.arange(len(sizes)), sizes)
+    return manifest_of(np.array(CLASS_NAMES)[patients % 3], patients)
+
+
+SEVERAL = patients_with_images([1, 2, 3, 4] * 30)
+
+
+def sides_a_patient(manifest) -> pd.Series:
+    return manifest.groupby("patient_id").split.nunique()
+
+
+def test_table_1_from_its_totals():
+    labels = np.repeat(CLASS_NAMES, [report.TABLE_1[name]["total"] for name in CLASS_NAMES])
+    manifest = manifest_of(labels, range(len(labels)))
+    table = data.counts_table(data.split_images(manifest, seed=19910806))
+    for name in CLASS_NAMES:
+        assert table.loc[name].to_dict() == report.TABLE_1[name]
+    assert table.loc["total", "total"] == 8851 + 6044 + 266
+    assert list(table.columns) == ["train", "val", "test", "total"]
+
+
+@given(st.integers(0, 20_000))
+def test_counts_add_up(n):
+    counts = data.report_counts(n)
+    assert sum(counts.values()) == n and min(counts.values()) >= 0
+    assert all(abs(counts[part] - share * n) <= 1.5 for part, share in FRACTIONS.items())
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.integers(1, 5), min_size=60, max_size=240),
+    st.integers(0, 2**40),
+    st.randoms(use_true_random=False),
+)
+def test_the_patient_split_keeps_patients_together_and_fractions(sizes, seed, shuffler):
+    manifest = patients_with_images(sizes)
+    rows = list(manifest.index)
+    shuffler.shuffle(rows)
+    split = data.split_patients(manifest.loc[rows], seed)
+    assert (sides_a_patient(split) == 1).all()
+    assert data.shared_patients(split).empty
+    for _, images in split.groupby("label"):
+        for part, share in FRACTIONS.items():
+            # rounding, and at most one patient of five images that no longer fits
+            assert abs((images.split == part).sum() - share * len(images)) <= 6
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(CLASS_NAMES), st.integers(0, 30)), min_size=1))
+def test_a_patient_with_several_classes_stays_together(images):
+    labels, patients = zip(*images, strict=True)
+    split = data.split_patients(manifest_of(labels, patients), seed=0)
+    assert (sides_a_patient(split) == 1).all()
+    assert set(split.split) <= set(data.SPLITS)
+
+
+def test_the_rarest_class_of_each_patient():
+    labels = ["normal"] * 3 + ["pneumonia"] * 2 + ["COVID-19", "normal"]
+    rarest = data.rarest_class(manifest_of(labels, "abcbdcd"))
+    assert rarest.to_dict() == {"a": "normal", "b": "pneumonia", "c": "COVID-19", "d": "pneumonia"}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_equally_common_classes_do_not_depend_on_the_order_of_rows(seed):
+    """As many images of each class, and patients with two of them: which one is the rarest?"""
+    labels = np.array(CLASS_NAMES)[[0, 1, 1, 2, 2, 0] * 20]  # every class 40 times
+    manifest = manifest_of(labels, np.repeat(np.arange(60), 2))
+    shuffled = manifest.sample(frac=1, random_state=seed)
+    assert data.rarest_class(shuffled).equals(data.rarest_class(manifest))
+    split = data.split_patients(shuffled, 7).sort_index()
+    pd.testing.assert_frame_equal(split, data.split_patients(manifest, 7))
+
+
+def test_the_image_split_shares_patients_and_the_list_names_them():
+    split = data.split_images(SEVERAL, seed=1)
+    shared = data.shared_patients(split)
+    sides = sides_a_patient(split)
+    assert set(shared.patient_id) == set(sides.index[sides > 1]) and len(shared) > 10
+    for row in shared.itertuples():
+        images = split[split.patient_id == row.patient_id]
+        for part in data.SPLITS:
+            assert getattr(row, part) == (images.split == part).sum()
+
+
+def test_images_without_a_patient_are_no_shared_patient():
+    manifest = manifest_of(["normal"] * 4, ["", "", "a", "a"])
+    shared = data.shared_patients(manifest.assign(split=["train", "test"] * 2))
+    assert shared.patient_id.tolist() == ["a"]
+
+
+@pytest.mark.parametrize("way", [data.split_images, data.split_patients])
+def test_the_seed_decides_and_the_original_stays(way):
+    one = way(SEVERAL, 7)
+    pd.testing.assert_frame_equal(one, way(SEVERAL, 7))
+    assert not one.split.equals(way(SEVERAL, 8).split)
+    assert (SEVERAL.split == "").all()
+
+
+def test_an_unusual_index_does_no_harm():
+    renumbered = SEVERAL.set_index(SEVERAL.index[::-1] + 1000)
+    for way in (data.split_images, data.split_patients):
+        assert data.counts_table(way(renumbered, 7)).equals(data.counts_table(way(SEVERAL, 7)))
+
+
+def test_the_configuration_chooses_the_way():
+    config = RunConfig(seed=3)
+    by_patient = data.split_manifest(SEVERAL, config)
+    pd.testing.assert_frame_equal(by_patient, data.split_patients(SEVERAL, 3))
+    by_image = data.split_manifest(SEVERAL, config.but(split_by="image"))
+    pd.testing.assert_frame_equal(by_image, data.split_images(SEVERAL, 3))
+    with pytest.raises(ValueError, match="split_by is 'hospital': choose patient or image"):
+        data.split_manifest(SEVERAL, config.but(split_by="hospital"))
+
+
+@pytest.mark.parametrize("split_by", ["patient", "image"])
+def test_folds_test_every_image_once(split_by):
+    config = RunConfig(split_by=split_by, folds=5)
+    folds = data.split_folds(SEVERAL, config)
+    tested = np.array([(fold.split == "test").to_numpy() for fold in folds])
+    assert len(folds) == 5 and (tested.sum(axis=0) == 1).all()
+    assert all(set(fold.split) == {"train", "test"} for fold in folds)
+    for name in CLASS_NAMES:
+        of_class = (SEVERAL.label == name).to_numpy()
+        shares = tested[:, of_class].mean(axis=1)
+        np.testing.assert_allclose(shares, 0.2, atol=0.06)
+
+
+def test_folds_by_patient_share_none_and_by_image_some():
+    by_patient = data.split_folds(SEVERAL, RunConfig(folds=4))
+    assert all(data.shared_patients(fold).empty for fold in by_patient)
+    by_image = data.split_folds(SEVERAL, RunConfig(folds=4, split_by="image"))
+    assert all(len(data.shared_patients(fold)) for fold in by_image)
+
+
+def test_folds_are_seeded():
+    one, two, other = (data.split_folds(SEVERAL, RunConfig(seed=s)) for s in (1, 1, 2))
+    assert all(a.equals(b) for a, b in zip(one, two, strict=True))
+    assert not all(a.equals(b) for a, b in zip(one, other, strict=True))
+
+
+def test_images_without_a_patient_cannot_be_split_by_patient():
+    manifest = manifest_of(["normal"] * 3, ["a", "", ""])
+    for cut in (
+        lambda: data.split_patients(manifest, 0),
+        lambda: data.split_folds(manifest, RunConfig(folds=2)),
+    ):
+        with pytest.raises(ValueError, match=r"2 images have no patient_id \(first: 1.png\)"):
+            cut()
+    assert len(data.split_images(manifest, 0)) == 3
+
+
+def test_a_class_without_images_has_its_row_of_zeros():
+    manifest = manifest_of(["normal"] * 10, range(10))
+    table = data.counts_table(data.split_images(manifest, 0))
+    assert table.loc["COVID-19"].tolist() == [0, 0, 0, 0]
+    assert table.loc["normal"].to_dict() == {"train": 7, "val": 2, "test": 1, "total": 10}

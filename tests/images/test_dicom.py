@@ -1,0 +1,211 @@
+"""DICOM files of every kind that radiographs come in, written here with pydicom."""
+
+import io
+
+import numpy as np
+import pydicom
+import pytest
+from dicom_files import write
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    RLELossless,
+)
+
+from xraylib import images
+from xraylib.images import ImageError, reading
+
+RAMP8 = np.arange(256, dtype=np.uint8).reshape(16, 16)
+
+
+def table(descriptor: list[int], values: np.ndarray) -> Dataset:
+    """Return a lookup table of 16-bit entries."""
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", descriptor)
+    item.add_new("LUTData", "OW", values.astype("<u2").tobytes())
+    return item
+
+
+@pytest.mark.parametrize(
+    "bits, dtype", [(8, np.uint8), (10, np.uint16), (12, np.uint16), (16, np.uint16)]
+)
+def test_stored_bits_are_spread_over_the_grey_values(tmp_path, bits, dtype):
+    top = 2**bits - 1
+    stored = np.array([[0, top // 4, top // 2, top]], dtype)
+    grey = reading._read_dicom(write(tmp_path / "a.dcm", stored, bits))
+    assert grey.dtype == np.uint8 and grey.shape == (1, 4)
+    np.testing.assert_array_equal(grey, np.round(stored / top * 255))
+
+
+def test_eight_bits_stay_as_they_are(tmp_path):
+    np.testing.assert_array_equal(reading._read_dicom(write(tmp_path / "a.dcm", RAMP8, 8)), RAMP8)
+
+
+def test_signed_values(tmp_path):
+    stored = np.array([[-2048, 0, 2047]], np.int16)
+    grey = reading._read_dicom(write(tmp_path / "a.dcm", stored, 12))
+    assert grey.tolist() == [[0, 128, 255]]
+
+
+def test_monochrome1_is_inverted(tmp_path):
+    path = write(tmp_path / "a.dcm", RAMP8, 8, PhotometricInterpretation="MONOCHROME1")
+    np.testing.assert_array_equal(reading._read_dicom(path), 255 - RAMP8)
+
+
+def test_the_first_window_is_applied(tmp_path):
+    stored = np.array([[0, 1000, 1500, 2000, 4095]], np.uint16)
+    window = {"WindowCenter": [1500.5, 10], "WindowWidth": [1001, 10]}
+    grey = reading._read_dicom(write(tmp_path / "a.dcm", stored, 12, **window))
+    assert grey.tolist() == [[0, 0, 128, 255, 255]]
+    inverted = write(
+        tmp_path / "b.dcm", stored, 12, PhotometricInterpretation="MONOCHROME1", **window
+    )
+    np.testing.assert_array_equal(reading._read_dicom(inverted), 255 - grey)
+
+
+def test_rescaling_comes_before_the_window(tmp_path):
+    stored = np.array([[0, 500, 1000]], np.uint16)
+    rescaled = {"RescaleSlope": 2, "RescaleIntercept": -1000}
+    path = write(tmp_path / "a.dcm", stored, 12, WindowCenter=0.5, WindowWidth=2001, **rescaled)
+    assert reading._read_dicom(path).tolist() == [[0, 128, 255]]  # -1000, 0 and 1000
+
+
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": -2047, "WindowWidth": 4096}])
+def test_a_negative_slope_turns_the_grey_values_round(tmp_path, window):
+    stored = np.array([[0, 4095]], np.uint16)
+    path = write(tmp_path / "a.dcm", stored, 12, RescaleSlope=-1, RescaleIntercept=0, **window)
+    assert reading._read_dicom(path).tolist() == [[255, 0]]
+
+
+def test_rescaling_alone_changes_nothing_to_see(tmp_path):
+    path = write(tmp_path / "a.dcm", RAMP8, 8, RescaleSlope=3, RescaleIntercept=-7)
+    np.testing.assert_array_equal(reading._read_dicom(path), RAMP8)
+
+
+def test_tables(tmp_path):
+    values = np.arange(256) ** 2  # 0..65025 of 16 bits
+    shown = np.round(values / 65535 * 255).reshape(16, 16)
+    lut = [table([256, 0, 16], values)]
+    voi = write(tmp_path / "a.dcm", RAMP8, 8, VOILUTSequence=lut)
+    np.testing.assert_array_equal(reading._read_dicom(voi), shown)
+    modality = write(tmp_path / "b.dcm", RAMP8, 8, ModalityLUTSequence=lut)
+    np.testing.assert_array_equal(reading._read_dicom(modality), shown)
+
+
+def test_compressed_without_loss(tmp_path):
+    path = write(tmp_path / "a.dcm", RAMP8, 8, RLELossless)
+    np.testing.assert_array_equal(reading._read_dicom(path), RAMP8)
+
+
+def test_compressed_as_jpeg_like_the_challenge(tmp_path):
+    content = io.BytesIO()
+    smooth = np.repeat(np.arange(0, 256, 4, dtype=np.uint8)[None], 64, axis=0)
+    Image.fromarray(smooth).save(content, "JPEG", quality=95)
+    pixels = encapsulate([content.getvalue()])
+    path = write(tmp_path / "a.dcm", smooth, 8, JPEGBaseline8Bit, PixelData=pixels)
+    assert np.abs(reading._read_dicom(path).astype(int) - smooth).max() <= 3
+
+
+def test_read_grey_of_images_takes_dicom_under_any_name(tmp_path):
+    named = write(tmp_path / "a.dcm", RAMP8, 8)
+    unnamed = write(tmp_path / "IM-0001", RAMP8, 8)
+    for path in (named, unnamed):
+        np.testing.assert_array_equal(images.read_grey(path), RAMP8)
+
+
+def test_a_file_without_preamble_is_refused(tmp_path):
+    (tmp_path / "a.dcm").write_text("not DICOM at all, " * 20)
+    with pytest.raises(ImageError, match="a.dcm: not a DICOM file"):
+        reading._read_dicom(tmp_path / "a.dcm")
+
+
+def test_places_without_a_file(tmp_path):
+    with pytest.raises(ImageError, match="gone.dcm: no such file"):
+        reading._read_dicom(tmp_path / "gone.dcm")
+    with pytest.raises(ImageError, match="is a directory"):
+        reading._read_dicom(tmp_path)
+
+
+REFUSED = {
+    "colour": ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, r"colour .*\(RGB\)"),
+    "palette": ({"PhotometricInterpretation": "PALETTE COLOR"}, "PALETTE COLOR"),
+    "three samples": ({"SamplesPerPixel": 3}, "colour"),
+    "frames": ({"NumberOfFrames": 12}, "12 frames; a radiograph has one"),
+    "one bit": ({"BitsStored": 1}, "1 bits a pixel"),
+    "no rows": ({"Rows": 0}, "holds no image"),
+    "slope 0": ({"RescaleSlope": 0, "RescaleIntercept": 1}, r"damaged .*rescale slope 0"),
+}
+
+
+@pytest.mark.parametrize("tags, message", REFUSED.values(), ids=REFUSED)
+def test_what_is_no_radiograph_is_refused(tmp_path, tags, message):
+    path = write(tmp_path / "a.dcm", RAMP8, 8, **tags)
+    with pytest.raises(ImageError, match=f"a.dcm: {'.*' if message[0] == 'P' else ''}{message}"):
+        reading._read_dicom(path)
+
+
+def test_a_file_without_pixels_is_refused(tmp_path):
+    path = write(tmp_path / "a.dcm", RAMP8, 8)
+    file = pydicom.dcmread(path)
+    del file.PixelData
+    file.save_as(path)
+    with pytest.raises(ImageError, match="a.dcm: damaged DICOM file"):
+        reading._read_dicom(path)
+
+
+def test_huge_dimensions_are_refused_before_decoding(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.dcm", RAMP8, 8, Rows=60_000, Columns=60_000)
+    monkeypatch.setattr(reading, "_dicom_to_grey", lambda *arguments: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match="60000 x 60000 pixels; at most 100,000,000"):
+        reading._read_dicom(path)
+
+
+def test_huge_files_are_refused_before_parsing(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.dcm", RAMP8, 8)
+    monkeypatch.setattr(reading, "MAX_BYTES", 100)
+    with pytest.raises(ImageError, match="bytes; at most 100"):
+        reading._read_dicom(path)
+
+
+def test_deflated_files_are_refused_before_unpacking(tmp_path):
+    path = write(tmp_path / "a.dcm", RAMP8, 8, DeflatedExplicitVRLittleEndian)
+    with pytest.raises(ImageError, match="a deflated DICOM file"):
+        reading._read_dicom(path)
+
+
+def test_a_compression_without_decoder_is_named(tmp_path):
+    pixels = encapsulate([b"\xff\xd8 some lossless JPEG"])
+    path = write(tmp_path / "a.dcm", RAMP8, 8, JPEGLosslessSV1, PixelData=pixels)
+    with pytest.raises(ImageError, match=r"a.dcm: pixels that cannot be decoded here \(.*JPEG"):
+        reading._read_dicom(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+def test_truncated_files_are_refused(tmp_path, share):
+    path = write(tmp_path / "a.dcm", RAMP8, 8)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ImageError, match="a.dcm: "):
+        reading._read_dicom(path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom says what it finds strange
+def test_flipped_bytes_give_an_image_or_a_clear_error(tmp_path):
+    path = write(tmp_path / "a.dcm", RAMP8, 8)
+    content = bytearray(path.read_bytes())
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = content.copy()
+        for place in rng.integers(0, len(content), 3):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            grey = reading._read_dicom(path)
+        except ImageError as error:
+            assert str(error).startswith(str(path))
+        else:
+            assert grey.dtype == np.uint8 and grey.ndim == 2

@@ -1,0 +1,172 @@
+"""Checks by layer: on made-up maps that lie in the region, or nowhere near it."""
+
+import cv2
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from conftest import make_manifest
+
+from xraylib import maps, plots
+from xraylib.config import CLASS_NAMES
+from xraylib.maps import EDGES, RANDOM, TRAINED
+
+
+class Pointer:
+    """Stands in for an explainer: `good` points into the mask, `bad` beside it, `none` nowhere."""
+
+    def __init__(self, masks):
+        self.masks = masks
+
+    def explain(self, images, class_ids, layers, method):
+        assert class_ids.shape == (len(images), 1)
+        inside = np.stack([cv2.erode(m.astype(np.uint8), np.ones((9, 9))) for m in self.masks])
+        outside = np.stack([cv2.erode(1 - m.astype(np.uint8), np.ones((9, 9))) for m in self.masks])
+        maps = {"good": inside, "bad": outside, "none": inside * 0}
+        return {layer: maps[layer][:, None].astype(np.float32) for layer in layers}
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    table = make_manifest(tmp_path, 12, with_masks=True)
+    table["split"] = ["train", "val", "test", "test"] * 3
+    empty = tmp_path / "empty.png"
+    cv2.imwrite(str(empty), np.zeros((64, 64), np.uint8))
+    table.loc[1, "mask_path"] = str(empty)
+    table.loc[2, "mask_path"] = ""
+    return table
+
+
+@pytest.fixture
+def cases(manifest):
+    return maps.unseen_cases(manifest, "mask_path", n=20)
+
+
+@pytest.fixture
+def table(cases):
+    return maps.layer_checks(Pointer(cases.masks), cases, ["good", "bad", "none"])
+
+
+def value(table, layer, maps, check):
+    (row,) = table[
+        (table.layer == layer) & (table.maps == maps) & (table.check == check)
+    ].itertuples()
+    return row
+
+
+def test_the_lesion_is_better_known_than_the_lungs(manifest):
+    assert maps.known_region(manifest) == "mask_path"
+    assert maps.known_region(manifest.assign(lesion_path="")) == "lesion_path"
+
+
+def test_training_images_and_empty_regions_are_left_out(manifest, cases):
+    assert sorted(cases.rows.path) == sorted(manifest.path[[3, 5, 6, 7, 9, 10, 11]])
+    assert cases.images.shape == cases.masks.shape == (7, 224, 224)
+    assert cases.masks.any(axis=(1, 2)).all()
+    for row, image in zip(cases.rows.itertuples(), cases.images, strict=True):
+        stored = cv2.imread(row.path, cv2.IMREAD_GRAYSCALE)
+        assert abs(image.mean() - stored.mean()) < 2
+
+
+def test_the_draw_is_limited_and_repeats(manifest):
+    draws = [maps.unseen_cases(manifest, "mask_path", n=3, seed=s) for s in (0, 0, 1)]
+    assert [len(draw) for draw in draws] == [3, 3, 3]
+    assert list(draws[0].rows.path) == list(draws[1].rows.path) != list(draws[2].rows.path)
+
+
+def test_nothing_to_check_is_an_error(manifest):
+    with pytest.raises(ValueError, match="mask_path"):
+        maps.unseen_cases(manifest.assign(split="train"), "mask_path", n=3)
+
+
+def test_maps_inside_score_one_and_maps_beside_it_score_zero(table, cases):
+    for check in maps.CHECKS:
+        assert value(table, "good", TRAINED, check).value == 1
+        assert value(table, "bad", TRAINED, check).value == 0
+        assert value(table, "good", TRAINED, check).n == len(cases)
+
+
+def test_empty_maps_are_not_counted(table):
+    row = value(table, "none", TRAINED, "energy inside")
+    assert row.n == 0
+    assert np.isnan(row.value)
+
+
+def test_floors_get_about_the_regions_share_of_the_image(table, cases):
+    area = cases.masks.mean()
+    for floor in (RANDOM, EDGES):  # the images are noise, so edges are everywhere
+        row = value(table, "good", floor, "energy inside")
+        assert row.value == pytest.approx(area, rel=0.15)
+        assert row.low <= row.value <= row.high
+
+
+def test_a_table_to_read(table):
+    grid = maps.as_grid(table, "energy inside")
+    assert list(grid.index) == ["good", "bad", "none"]
+    assert list(grid.columns) == [TRAINED, RANDOM, EDGES, "n"]
+    assert grid.loc["good", TRAINED] == "100.0 [100.0, 100.0]"
+
+
+def test_some_of_the_cases(cases):
+    for places in ([2, 0], np.arange(len(cases)) == 1):
+        some = cases.take(places)
+        np.testing.assert_array_equal(some.images, cases.images[places])
+        np.testing.assert_array_equal(some.masks, cases.masks[places])
+        assert some.rows.path.tolist() == cases.rows.path.to_numpy()[places].tolist()
+        assert some.class_ids.tolist() == cases.class_ids[places].tolist()
+
+
+def test_class_by_class(manifest):
+    class Everywhere:
+        def explain(self, images, class_ids, layers, method):
+            return {layer: np.ones((len(images), 1, 2, 2), np.float32) for layer in layers}
+
+    found = maps.class_checks(Everywhere(), manifest, "mask_path", ["a", "b"], n=2)
+    assert list(found["class"].unique()) == list(CLASS_NAMES)
+    rows = found[(found.check == "energy inside") & (found.maps == TRAINED) & (found.layer == "b")]
+    for row, name in zip(rows.itertuples(), CLASS_NAMES, strict=True):
+        part = manifest[manifest.label == name]
+        masks = maps.unseen_cases(part, "mask_path", n=2).masks
+        assert row.value == pytest.approx(masks.mean())
+        assert row.n == len(masks) <= 2
+    grid = maps.as_grid(found, "energy inside", ["layer", "class"])
+    assert list(grid.index) == [(layer, name) for layer in "ab" for name in CLASS_NAMES]
+
+
+def test_numbers_that_are_no_shares_are_written_as_they_are(table):
+    grid = maps.as_grid(table, "energy inside", percent=False)
+    assert grid.loc["good", TRAINED] == "1.00 [1.00, 1.00]"
+
+
+def test_a_grid_of_maps_shows_every_kind_for_every_image(cases):
+    cells = {"one": np.eye(3)[None].repeat(2, 0), "two": np.ones((2, 2, 2))}
+    texts = {"one": ["a", "b"], "two": ["c", "d"]}
+    figure = plots.plot_map_grid(
+        cases.images[:2], ["x", "y"], cells, texts, outlines=cases.masks[:2]
+    )
+    axes = np.array(figure.axes[:10]).reshape(2, 5)
+    assert [line[0].get_ylabel() for line in axes] == ["x", "y"]
+    for i, line in enumerate(axes):
+        np.testing.assert_array_equal(line[0].images[0].get_array(), cases.images[i])
+        np.testing.assert_array_equal(line[1].images[0].get_array(), np.eye(3))
+        assert [line[k].get_xlabel() for k in (2, 4)] == [texts["one"][i], texts["two"][i]]
+        assert len(line[2].images) == len(line[4].images) == 2
+    plt.close("all")
+
+
+def test_figures_show_what_they_are_given(table, cases):
+    figure = plots.plot_layer_checks(table, "energy inside", "lungs")
+    lines = figure.axes[0].get_legend_handles_labels()[1]
+    assert lines == [TRAINED, RANDOM, EDGES]
+
+    cells = np.array([[0, 1], [2, 4]], np.float32)
+    figure = plots.plot_maps([("a", cases.images[0], cells)], cases.masks[:1])
+    shown = [axis.images for axis in figure.axes[:3]]
+    np.testing.assert_array_equal(shown[0][0].get_array(), cases.images[0])
+    np.testing.assert_array_equal(shown[1][0].get_array(), cells / 4)
+    assert shown[2][1].get_array().shape == cases.images[0].shape
+    assert {image[-1].get_cmap().name for image in shown[1:]} == {"inferno"}
+
+    correlations = {"logits": np.array([0.9, 0.8]), "dense": np.array([0.1, np.nan])}
+    figure = plots.plot_randomisation(correlations, "conv")
+    assert list(figure.axes[0].lines[1].get_ydata()[:2]) == [1, 0.8]
+    plt.close("all")

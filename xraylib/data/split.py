@@ -1,0 +1,153 @@
+"""Training, validation and test sets: the report's way, by patient, and in folds."""
+
+import random
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from xraylib.config import CLASS_NAMES, RunConfig
+
+SPLITS = ("train", "val", "test")
+
+
+def report_counts(n: int) -> dict[str, int]:
+    """Return how many of n images of a class go into each set (the report's Table 1).
+
+    >>> report_counts(8851)
+    {'train': 6373, 'val': 1593, 'test': 885}
+    """
+    test, val = int(0.10 * n), round(0.18 * n)
+    return {"train": n - val - test, "val": val, "test": test}
+
+
+def split_images(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Split at image level as the report did: shuffled per class, patients not looked at.
+
+    Args:
+        manifest: one row per image.
+        seed: seeds `random.Random`, as in the report's code.
+
+    Returns:
+        a copy whose column `split` is `train`, `val` or `test`.
+    """
+    split = pd.Series("", index=manifest.index)
+    rng = random.Random(seed)
+    for name in CLASS_NAMES:
+        rows = list(manifest.index[manifest.label == name])
+        rng.shuffle(rows)
+        counts = report_counts(len(rows))
+        split[rows] = np.repeat(list(counts), list(counts.values()))
+    return manifest.assign(split=split)
+
+
+def split_patients(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Split by patient, in the same fractions: all images of a patient lie on one side.
+
+    Patients are grouped by the rarest class that they have. In each group whole patients fill the
+    test set, then validation, then training, until each holds its share of images.
+
+    Args:
+        manifest: one row per image, every row with a patient_id.
+        seed: decides the order in which patients are dealt.
+
+    Returns:
+        a copy whose column `split` is `train`, `val` or `test`.
+
+    Raises:
+        ValueError: an image has no patient_id.
+    """
+    _need_patients(manifest)
+    rarest = rarest_class(manifest)
+    n_images = manifest.patient_id.value_counts()
+    rng = random.Random(seed)
+    side = {}
+    for name in CLASS_NAMES:
+        patients = sorted(rarest.index[rarest == name])
+        rng.shuffle(patients)
+        room = report_counts(int(n_images[patients].sum()))
+        for patient in patients:
+            part = "train"
+            for wanted in ("test", "val"):
+                if n_images[patient] <= room[wanted]:
+                    part = wanted
+                    break
+            side[patient] = part
+            room[part] -= n_images[patient]
+    return manifest.assign(split=manifest.patient_id.map(side))
+
+
+def rarest_class(manifest: pd.DataFrame) -> pd.Series:
+    """Return for each patient_id the rarest of the classes that the patient's images show."""
+    counts = manifest.label.value_counts()
+    rarest_first = sorted(counts.index, key=lambda name: (counts[name], name))
+    return manifest.groupby("patient_id").label.agg(
+        lambda labels: min(labels, key=rarest_first.index)
+    )
+
+
+def split_manifest(manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
+    """Split by patient or by image, as the configuration says."""
+    ways = {"patient": split_patients, "image": split_images}
+    if config.split_by not in ways:
+        raise ValueError(f"split_by is {config.split_by!r}: choose patient or image")
+    return ways[config.split_by](manifest, config.seed)
+
+
+def split_folds(manifest: pd.DataFrame, config: RunConfig) -> list[pd.DataFrame]:
+    """Cut into folds with equal shares of each class; each fold is the test set once.
+
+    Args:
+        manifest: one row per image.
+        config: `folds`, `seed`, and `split_by`: `patient` keeps patients together.
+
+    Returns:
+        `config.folds` copies of the manifest whose column `split` is `train` or `test`.
+    """
+    if config.split_by == "patient":
+        _need_patients(manifest)
+    kind = StratifiedGroupKFold if config.split_by == "patient" else StratifiedKFold
+    cutter = kind(config.folds, shuffle=True, random_state=config.seed % 2**32)
+    copies = []
+    groups = manifest.patient_id if config.split_by == "patient" else None
+    for _, test in cutter.split(manifest, manifest.label, groups):
+        side = np.full(len(manifest), "train", dtype=object)
+        side[test] = "test"
+        copies.append(manifest.assign(split=side))
+    return copies
+
+
+def shared_patients(manifest: pd.DataFrame) -> pd.DataFrame:
+    """List the patients who stand on more than one side of a split.
+
+    Args:
+        manifest: a manifest with its column `split` filled.
+
+    Returns:
+        one row per patient: patient_id, and the number of images in each set; empty when none.
+        Images without a patient_id are left out: nobody knows whose they are.
+    """
+    known = manifest[manifest.patient_id != ""]
+    counts = pd.crosstab(known.patient_id, known.split)
+    counts = counts.reindex(columns=[s for s in SPLITS if s in counts], fill_value=0)
+    shared = counts[(counts > 0).sum(axis=1) > 1]
+    return shared.rename_axis(columns=None).reset_index()
+
+
+def counts_table(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Count images by class and set, with totals: the report's Table 1."""
+    table = pd.crosstab(manifest.label, manifest.split, margins=True, margins_name="total")
+    rows = [*CLASS_NAMES, "total"]
+    columns = [s for s in (*SPLITS, "total") if s in table]
+    return table.reindex(index=rows, columns=columns, fill_value=0).rename_axis(
+        index="class", columns=None
+    )
+
+
+def _need_patients(manifest: pd.DataFrame) -> None:
+    nameless = manifest.path[manifest.patient_id == ""]
+    if len(nameless):
+        raise ValueError(
+            f"{len(nameless)} images have no patient_id (first: {nameless.iloc[0]}); "
+            "fill the column, or split by image"
+        )

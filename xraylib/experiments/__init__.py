@@ -1,0 +1,16 @@
+"""What is trained on what and judged on what: the report's three, the grid, the factorial."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "runs": """
+            Experiment EXPERIMENTS Run run cross_validate
+        """.split(),
+        "comparisons": """
+            VIEWS run_grid run_factorial judge_groups factor_effects confounding_sweep
+            draw_changes change_effects
+        """.split(),
+    },
+)

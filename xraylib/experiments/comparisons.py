@@ -1,0 +1,275 @@
+"""The report's open question as controlled experiments: grid, factorial, sweep, and single changes.
+
+A grid trains on each view and judges on every view. A factorial switches the report's three means
+on and off. A sweep ties the hospital to the class. And because a map only points at a place, single
+changes in phantoms tell what an answer depends on: a marker painted over, a lesion taken away.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from xraylib import data, metrics, sources
+from xraylib.config import CLASS_NAMES, IMAGE_SIZE, RunConfig
+from xraylib.experiments import runs
+from xraylib.experiments.runs import Experiment, cross_validate
+from xraylib.images import Preprocessing, resize
+from xraylib.metrics import bootstrap_mean
+from xraylib.phantoms import make_phantom
+
+VIEWS = {
+    "original": Preprocessing(),
+    "segmented": Preprocessing(region="lungs"),
+    "equalised": Preprocessing(equalise="global"),
+    "segmented + equalised": Preprocessing(region="lungs", equalise="global"),
+    "lungs erased": Preprocessing(region="lungs_erased"),
+    "lung box blacked out": Preprocessing(region="lung_box_erased"),
+    "silhouette": Preprocessing(region="silhouette"),
+}
+FACTORS = ("segmentation", "equalisation", "augmentation")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the factorial: which of the three factors are on."""
+
+    segmentation: bool
+    equalisation: bool
+    augmentation: bool
+
+    @property
+    def name(self) -> str:
+        on = [factor for factor in FACTORS if getattr(self, factor)]
+        return " + ".join(on) or "none"
+
+    @property
+    def experiment(self) -> Experiment:
+        """Return the experiment of this cell: training and test views alike."""
+        view = Preprocessing(
+            region="lungs" if self.segmentation else "whole",
+            equalise="global" if self.equalisation else "none",
+            transform="table2" if self.augmentation else "none",
+        )
+        return Experiment(f"factorial {self.name}", view, view.still)
+
+
+FACTORIAL = [Cell(*on) for on in product((False, True), repeat=3)]
+
+
+def run_grid(manifest: pd.DataFrame, config: RunConfig, views: dict | None = None) -> pd.DataFrame:
+    """Train on each view, judge on every view, in folds.
+
+    Args:
+        manifest: a manifest with masks.
+        config: `epochs` are the grid's.
+        views: name -> Preprocessing; all of `VIEWS` by default.
+
+    Returns:
+        predictions of all images under each other, with columns train_view, test_view and fold.
+    """
+    views = views or VIEWS
+    parts = []
+    for name, view in views.items():
+        experiment = Experiment(f"grid {name}", view, view)
+        for fold, part in enumerate(data.split_folds(manifest, config)):
+            run = runs.run(experiment, part, config)
+            for other, judged in views.items():
+                table = run.judge_on(judged, mismatch="the grid judges every view on purpose")
+                parts.append(table.assign(train_view=name, test_view=other, fold=fold))
+    return pd.concat(parts, ignore_index=True)
+
+
+def run_factorial(manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
+    """Run all eight combinations of segmentation, equalisation and augmentation in folds.
+
+    Returns:
+        predictions of all images under each other, with a bool column for each factor.
+    """
+    parts = []
+    for cell in FACTORIAL:
+        predictions = cross_validate(cell.experiment, manifest, config)
+        factors = {factor: getattr(cell, factor) for factor in FACTORS}
+        parts.append(predictions.assign(cell=cell.name, **factors))
+    return pd.concat(parts, ignore_index=True)
+
+
+def judge_groups(predictions: pd.DataFrame, by: list[str], seed: int = 0) -> pd.DataFrame:
+    """Return a row of figures with intervals for each group of predictions."""
+    rows = [
+        dict(zip(by, names, strict=True)) | metrics.figures_row(part, seed)
+        for names, part in predictions.groupby(by, sort=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def factor_effects(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Return what each factor, and each pair of factors, does to accuracy and to recall.
+
+    An effect is the mean over the cells with the factor on minus the mean over those with it
+    off; of a pair, half the difference that one factor makes to the effect of the other. All
+    cells judge the same images, so the interval is a bootstrap of patients over the differences
+    within each image.
+
+    Args:
+        predictions: what `run_factorial` returns.
+        seed: seeds the bootstrap.
+
+    Returns:
+        measure (accuracy or COVID-19 recall), factor, effect, low, high (95 %), n images.
+    """
+    right = predictions.assign(right=predictions.label == predictions.prediction)
+    wide = right.pivot_table(index=["path", "patient_id", "label"], columns="cell", values="right")
+    rows = []
+    for measure, table in (
+        ("accuracy", wide),
+        (f"{CLASS_NAMES[2]} recall", wide.xs(CLASS_NAMES[2], level="label", drop_level=False)),
+    ):
+        patients = table.index.get_level_values("patient_id").to_numpy()
+        for name, signs in _contrasts().items():
+            values = table[list(signs)].to_numpy(float) @ np.array(list(signs.values()))
+            mean = bootstrap_mean(values, patients, seed=seed)
+            rows.append((measure, name, mean.value, mean.low, mean.high, mean.n))
+    return pd.DataFrame(rows, columns=["measure", "factor", "effect", "low", "high", "n"])
+
+
+def confounding_sweep(
+    config: RunConfig,
+    levels=(0.0, 1.0),
+    views=("original", "segmented", "segmented + equalised"),
+) -> pd.DataFrame:
+    """Train on phantoms whose source goes with the class, judge on phantoms where it does not.
+
+    Args:
+        config: the settings of the phantoms and the training; its confounding and split are
+            replaced. Half as many phantoms are drawn, once to train on and once to judge.
+        levels: levels of confounding in the training phantoms.
+        views: names in `VIEWS`, for training and test alike.
+
+    Returns:
+        predictions on the same unconfounded phantoms, with columns confounding and view.
+    """
+    half = tuple(count // 2 for count in config.phantom_counts)
+    drawn = config.but(dataset="phantom", phantom_counts=half)
+    sets = {level: sources.provide(drawn.but(confounding=level)) for level in levels}
+    sets["test"] = sources.provide(drawn.but(confounding=0.0, seed=config.seed + 1))
+    # one manifest, so that each view of an image is computed once
+    manifest = pd.concat([part.assign(of=name) for name, part in sets.items()], ignore_index=True)
+    manifest["patient_id"] = manifest.of.astype(str) + " " + manifest.patient_id
+    parts = []
+    for level, name in product(levels, views):
+        split = np.select([manifest.of == level, manifest.of == "test"], ["train", "test"], "")
+        experiment = Experiment(f"confounding {level:g} {name}", VIEWS[name], VIEWS[name])
+        run = runs.run(experiment, manifest.assign(split=split), config)
+        parts.append(run.predictions.assign(confounding=level, view=name))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _contrasts() -> dict[str, dict[str, float]]:
+    """Return the weight of each cell in each main effect and each interaction of two factors."""
+    contrasts = {}
+    for factors in [(f,) for f in FACTORS] + [FACTORS[:2], FACTORS[::2], FACTORS[1:]]:
+        contrasts[" x ".join(factors)] = {
+            cell.name: float(np.prod([1 if getattr(cell, f) else -1 for f in factors])) / 4
+            for cell in FACTORIAL
+        }
+    return contrasts
+
+
+CHANGES = {  # what is done: the picture before and the picture after
+    "marker painted over": ("sick", "sick, no marker"),
+    "as much painted over elsewhere": ("sick", "sick, painted elsewhere"),
+    "lesion taken away": ("sick", "healthy, same hospital"),
+    "taken to the other hospital": ("sick", "sick, other hospital"),
+    "marker put on a healthy one": ("healthy", "healthy, marker"),
+    "as much put on elsewhere": ("healthy", "healthy, patch elsewhere"),
+    "a healthy one taken to the hospital": ("healthy", "healthy, same hospital"),
+    "lesion put into a healthy one": ("healthy", "sick, other hospital"),
+}
+
+
+def paint_over(image, mask) -> np.ndarray:
+    """Return an image whose masked pixels are filled from around them.
+
+    Args:
+        image: uint8 (H, W).
+        mask: bool (H, W); two pixels around it are filled too, so that no rim stays.
+
+    Returns:
+        uint8 (H, W). Telea, "An image inpainting technique based on the fast marching method",
+        J. Graphics Tools 9 (2004).
+    """
+    wide = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
+    return cv2.inpaint(image, wide, 3, cv2.INPAINT_TELEA)
+
+
+def transplant(image, donor, mask) -> np.ndarray:
+    """Return an image with the masked pixels of another one, uint8 (H, W)."""
+    return np.where(mask, donor, image)
+
+
+def draw_changes(
+    label: int, source: str, other: str, n: int, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Draw n patients, each sick and healthy, in two hospitals, with a marker more or less.
+
+    Args:
+        label: the disease, 1 or 2.
+        source: the hospital that goes with it, a key of `phantoms.SOURCES`.
+        other: the hospital of the healthy.
+        n: patients.
+        seed: seeds the first patient; the next ones follow.
+
+    Returns:
+        by the names in `CHANGES`, uint8 (n, 224, 224). *Elsewhere* is the marker's mirror image.
+    """
+    patients = [_draw_patient(label, source, other, seed + k) for k in range(n)]
+    return {
+        name: np.stack([resize(patient[name], IMAGE_SIZE) for patient in patients])
+        for name in patients[0]
+    }
+
+
+def _draw_patient(label: int, source: str, other: str, seed: int) -> dict[str, np.ndarray]:
+    drawn = make_phantom(label, seed, source)
+    sick, marker, mirrored = drawn.image, drawn.marker_mask, drawn.marker_mask[:, ::-1]
+    healthy = make_phantom(0, seed, other).image
+    donor = make_phantom(0, seed, source).image
+    return {
+        "sick": sick,
+        "sick, no marker": paint_over(sick, marker),
+        "sick, painted elsewhere": paint_over(sick, mirrored),
+        "sick, other hospital": make_phantom(label, seed, other).image,
+        "healthy": healthy,
+        "healthy, marker": transplant(healthy, donor, marker),
+        "healthy, patch elsewhere": transplant(healthy, donor, mirrored),
+        "healthy, same hospital": donor,
+    }
+
+
+def change_effects(probs, drawn: dict[str, np.ndarray], label: int, seed: int = 0) -> pd.DataFrame:
+    """Return what each change does to the probability of the disease.
+
+    Args:
+        probs: from images (B, H, W) to probabilities (B, classes), such as `Explainer.probs`.
+        drawn: what `draw_changes` returns.
+        label: the disease.
+        seed: seeds the intervals.
+
+    Returns:
+        change, before, after (mean probabilities), effect, low, high (the mean difference within
+        a patient, 95 %), flipped (share of patients for whom the network calls the disease before
+        and not after, or after and not before), n.
+    """
+    answers = {name: probs(images) for name, images in drawn.items()}
+    rows = []
+    for change, (one, other) in CHANGES.items():
+        before, after = answers[one][:, label], answers[other][:, label]
+        called = [answers[name].argmax(axis=1) == label for name in (one, other)]
+        mean = bootstrap_mean(after - before, seed=seed)
+        moved = (mean.value, mean.low, mean.high, np.mean(called[0] != called[1]), mean.n)
+        rows.append((change, before.mean(), after.mean(), *moved))
+    columns = ["change", "before", "after", "effect", "low", "high", "flipped", "n"]
+    return pd.DataFrame(rows, columns=columns)

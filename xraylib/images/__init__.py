@@ -1,0 +1,15 @@
+"""Radiographs as arrays: read from PNG, JPEG and DICOM files, turned into what a network sees."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "reading": """
+            ImageError SUFFIXES read_grey read_mask
+        """.split(),
+        "views": """
+            Preprocessing PreprocessingMismatch check_same equalise random_transform resize
+        """.split(),
+    },
+)

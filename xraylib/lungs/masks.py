@@ -1,0 +1,181 @@
+"""Lung masks of any images: predicted, cleaned, flagged, kept on disk."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from xraylib import files, network
+from xraylib.config import home
+from xraylib.images import read_grey, read_mask, resize
+from xraylib.lungs.unet import UNetConfig, build_unet
+from xraylib.network import fast_policy, fastest_precision, read_ahead
+
+UNET_WEIGHTS = "unet.weights.h5"  # in a run's folder
+SMALLEST_SHARE, LARGEST_SHARE = 0.10, 0.70  # of the image; what lies outside is flagged
+OPENING = 0.02  # of the shorter side: bridges as thin as this, say along an arm, are cut
+BATCH = 16
+SHARD = 32 * BATCH  # images that a worker of a cluster takes at once
+TITLE = "lung masks"  # of the progress bar
+
+
+def load_unet(folder) -> keras.Model:
+    """Return the trained U-Net of a run folder, in the precision that is fast here.
+
+    Raises:
+        FileNotFoundError: the folder holds no trained U-Net.
+    """
+    trained = _weights_file(folder)
+    config = UNetConfig(**json.loads((trained.parent / "config.json").read_text()))
+    model = build_in_fast_precision(config, pretrained=False)
+    model.load_weights(trained)
+    return model
+
+
+def _weights_file(folder) -> Path:
+    path = Path(folder) / UNET_WEIGHTS
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder}: no {UNET_WEIGHTS}; train it with lungs.train_unet")
+    return path
+
+
+def build_in_fast_precision(config: UNetConfig, pretrained: bool = True) -> keras.Model:
+    """Build a U-Net that computes in bfloat16 where this machine gains by it."""
+    with fast_policy():
+        return build_unet(config.size, config.filters, config.levels, config.encoder, pretrained)
+
+
+def clean_mask(probs: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """Threshold probabilities, cut thin bridges, keep two lungs, fill their holes.
+
+    Args:
+        probs: float (H, W), 0 to 1, or bool (H, W).
+        threshold: a pixel above it is lung.
+
+    Returns:
+        bool (H, W), at most two connected regions without holes.
+
+    Section 3.2.3 of the report.
+    """
+    mask = (np.asarray(probs, np.float32) > threshold).astype(np.uint8)
+    width = 2 * round(OPENING * min(mask.shape) / 2) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc)
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    two = sorted(outlines, key=cv2.contourArea, reverse=True)[:2]
+    return cv2.drawContours(np.zeros_like(mask), two, -1, 1, cv2.FILLED).astype(bool)
+
+
+def segment_images(model: keras.Model, images: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the lung masks of images, each in its image's own size.
+
+    Args:
+        model: a trained U-Net.
+        images: uint8 (H, W), sizes may differ.
+
+    Returns:
+        bool (H, W) for each; empty for an image of one grey value, which shows nothing.
+    """
+    size = model.input_shape[1]
+    batch = np.stack([resize(image, size) for image in images])[..., None].astype(np.float32)
+    logits = keras.ops.convert_to_numpy(model.predict_on_batch(batch))[..., 0]
+    masks = []
+    for image, logit_map in zip(images, logits, strict=True):
+        if image.min() == image.max():
+            masks.append(np.zeros(image.shape, bool))
+            continue
+        probs = 1 / (1 + np.exp(-np.clip(logit_map, -30, 30)))
+        masks.append(clean_mask(cv2.resize(probs, image.shape[::-1])))
+    return masks
+
+
+def flag_share(share: float) -> str:
+    """Return "small" or "large" for a lung share that no lungs have, else ""."""
+    if share < SMALLEST_SHARE:
+        return "small"
+    return "large" if share > LARGEST_SHARE else ""
+
+
+def write_mask(path, mask: np.ndarray) -> None:
+    """Write a mask as PNG, 0 and 255, whole or not at all."""
+    done, content = cv2.imencode(".png", 255 * mask.astype(np.uint8))
+    if not done:
+        raise ValueError(f"{path}: a mask of {mask.shape} cannot be written as PNG")
+    files.write_bytes(path, content.tobytes())
+
+
+def predict_masks(manifest: pd.DataFrame, folder, client=None) -> pd.DataFrame:
+    """Give every image of a manifest a predicted lung mask.
+
+    All images are treated alike: an image with a drawn mask gets a predicted one too, so that
+    mask quality cannot tell the classes apart. For the pairs that the U-Net was trained on this
+    is a prediction on training images, which cannot be avoided as long as they are wanted.
+
+    Masks lie in `config.home("masks")`, keyed by the U-Net's weights, the precision and the
+    image's bytes; those that are there are used again.
+
+    Args:
+        manifest: a table with path.
+        folder: the folder of a trained U-Net, see `lungs.train_unet`.
+        client: the client of a Dask cluster, see `network.connect_cluster`.
+
+    Returns:
+        a copy with mask_path filled and two more columns: lung_share, the lungs' share of the
+        image, 0 to 1; and mask_flag, "small" below 0.10, "large" above 0.70, else "".
+
+    Raises:
+        FileNotFoundError: the folder holds no trained U-Net.
+        ImageError: an image cannot be read.
+    """
+    weights = hashlib.sha256(_weights_file(folder).read_bytes()).hexdigest()[:16]
+    kept = home("masks", f"{weights}-{fastest_precision()}")
+    client = network.connect_cluster(client)
+    if client is None:
+        pairs = _predict(manifest, 0, folder, kept)
+    else:
+        settings = (folder, kept)
+        parts = network.map_shards(client, _predict, manifest, SHARD, *settings, title=TITLE)
+        pairs = [pair for part in parts for pair in part]
+    paths, shares = [path for path, _ in pairs], [share for _, share in pairs]
+    network.check_shared(paths)
+    flags = [flag_share(share) for share in shares]
+    return manifest.assign(mask_path=paths, lung_share=shares, mask_flag=flags)
+
+
+def _predict(manifest: pd.DataFrame, first: int, folder, kept: Path) -> list[tuple[str, float]]:
+    """Write the masks that are missing; return path and lung share of each.
+
+    `first`, where a shard starts in the whole manifest, decides nothing here.
+    """
+    model, paths, pairs = None, manifest.path.tolist(), []
+    batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
+    with tqdm(total=len(paths), desc=TITLE, unit=" images") as bar:
+        for names, new in read_ahead(lambda batch: _read_new(batch, kept), batches):
+            # one of the same pixels may have been written since the batch was read
+            new = {name: image for name, image in new.items() if not name.exists()}
+            if new:
+                model = model or load_unet(folder)  # not where all masks are there
+                masks = segment_images(model, list(new.values()))
+                for name, mask in zip(new, masks, strict=True):
+                    write_mask(name, mask)
+            pairs += [(str(name), float(read_mask(name).mean())) for name in names]
+            bar.update(len(names))
+    return pairs
+
+
+def _read_new(paths: list[str], kept: Path) -> tuple[list[Path], dict[Path, np.ndarray]]:
+    """Return where the masks of images lie, and the images of those that are not there yet."""
+    names = [_masks_path(kept, path) for path in paths]
+    new = {name: path for name, path in zip(names, paths, strict=True) if not name.exists()}
+    return names, {name: read_grey(path) for name, path in new.items()}
+
+
+def _masks_path(kept: Path, path: str) -> Path:
+    """Return where the mask of an image lies; an unreadable file is left to the reader."""
+    content = Path(path).read_bytes() if Path(path).is_file() else b""
+    return kept / f"{hashlib.sha256(content).hexdigest()[:32]}.png"

@@ -1,0 +1,349 @@
+"""Checks of class activation maps: do they point where they should, and at what the model uses?
+
+Each check is worth something only beside its floors: a random map (`random_maps`) and an edge
+detector (`edge_maps`), which know nothing of the model. The tables below give both.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import keras
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from xraylib import data
+from xraylib.config import CLASS_NAMES, IMAGE_SIZE
+from xraylib.images import read_grey, read_mask, resize
+from xraylib.maps.equations import upscale
+from xraylib.maps.explainer import Explainer
+from xraylib.metrics import bootstrap_mean
+
+
+def energy_inside(heatmaps, masks) -> np.ndarray:
+    """Return the share of a map's energy that lies inside a mask: lungs, lesion, marker.
+
+    A flat map gets the mask's share of the image, so compare with `masks.mean()` too.
+
+    Args:
+        heatmaps: float (..., H, W), none below 0.
+        masks: bool (..., H, W).
+
+    Returns:
+        float (...), 0 to 1; NaN for a map of zeros or an empty mask. Wang et al., "Score-CAM",
+        CVPR Workshops (2020), section 4.3 (energy-based pointing game).
+    """
+    heatmaps, masks = _same_shape(heatmaps, masks)
+    inside = (heatmaps * masks).sum(axis=(-2, -1))
+    whole = heatmaps.sum(axis=(-2, -1))
+    defined = (whole > 0) & masks.any(axis=(-2, -1))
+    return np.divide(inside, whole, out=np.full(whole.shape, np.nan), where=defined)
+
+
+def points_inside(heatmaps, masks) -> np.ndarray:
+    """Return whether a map's highest point lies inside a mask: its mean is the pointing game.
+
+    Where several pixels share the maximum, as at the border of an upscaled map, the share of them
+    that is inside.
+
+    Args:
+        heatmaps: float (..., H, W), none below 0.
+        masks: bool (..., H, W).
+
+    Returns:
+        float (...), 0 to 1; NaN for a map of zeros or an empty mask. Zhang et al., "Top-down neural
+        attention by excitation backprop", Int. J. Comput. Vis. 126 (2018), without a tolerance.
+    """
+    heatmaps, masks = _same_shape(heatmaps, masks)
+    peak = heatmaps.max(axis=(-2, -1), keepdims=True)
+    return energy_inside((heatmaps == peak) & (peak > 0), masks)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How a class' probability goes while pixels are replaced."""
+
+    shares: np.ndarray  # of the pixels that are replaced, float (steps + 1,), 0 to 1
+    probs: np.ndarray  # of the class, float (steps + 1,)
+
+    @property
+    def area(self) -> float:
+        """The area under the curve, 0 to 1."""
+        return float(np.trapezoid(self.probs, self.shares))
+
+
+def deletion(probs: Callable, image, heatmap, class_id: int, steps: int = 32) -> Curve:
+    """Take away the pixels that a map calls important first: a good map has a small area.
+
+    Args:
+        probs: from images (B, H, W) to probabilities (B, classes), such as `Explainer.probs`.
+        image: grey values (H, W); what is taken away gets the image's mean.
+        heatmap: float (H, W).
+        class_id: the class id of the class that the map speaks of.
+        steps: probabilities asked for on the way.
+
+    Returns:
+        the curve. Petsiuk et al., "RISE", BMVC (2018), section 4.2.
+    """
+    image = np.asarray(image, np.float32)
+    return _replace_pixels(
+        probs, image, np.full_like(image, image.mean()), heatmap, class_id, steps
+    )
+
+
+def insertion(probs: Callable, image, heatmap, class_id: int, steps: int = 32) -> Curve:
+    """Bring back the important pixels of a blurred image first: a good map has a large area.
+
+    Args, returns:
+        as in `deletion`. The blur is the paper's: 11 pixels, standard deviation 5.
+    """
+    image = np.asarray(image, np.float32)
+    return _replace_pixels(
+        probs, cv2.GaussianBlur(image, (11, 11), 5), image, heatmap, class_id, steps
+    )
+
+
+def agreement(one, other) -> np.ndarray:
+    """Return Spearman's rank correlation of maps: of two seeds, two methods, before and after.
+
+    Args:
+        one, other: float (..., h, w). Give cells: upscaled pixels only repeat them.
+
+    Returns:
+        float (...), -1 to 1; NaN where a map is flat. Adebayo et al., "Sanity checks for saliency
+        maps", NeurIPS (2018).
+    """
+    one, other = _same_shape(one, other)
+    pairs = zip(_flat_maps(one), _flat_maps(other), strict=True)
+    values = [
+        stats.spearmanr(a, b).statistic if np.ptp(a) and np.ptp(b) else np.nan for a, b in pairs
+    ]
+    return np.reshape(values, one.shape[:-2])
+
+
+def randomise_from_top(
+    model: keras.Model, images, class_ids, layer: str, method: str = "grad_cam", seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Destroy a copy of the model layer by layer from the top, and watch the maps change.
+
+    A map that stays as it was does not show what the model has learnt. A layer is destroyed by
+    shuffling the values within each of its tensors, which keeps their distribution.
+
+    Args:
+        model: a model for an `Explainer`; it stays as it is.
+        images: (B, H, W) or (B, H, W, C).
+        class_ids: the class to explain for each image (B,).
+        layer: name of the convolution whose maps are compared.
+        method: one of `maps.METHODS`.
+        seed: seeds the shuffling.
+
+    Returns:
+        by the name of the layer destroyed last, from the top down, the rank correlation with the
+        first maps, float (B,); NaN where a map is flat. Adebayo et al. (2018), section 3.1.
+    """
+    rng = np.random.default_rng(seed)
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    explainer = Explainer(copy)
+    class_ids = np.asarray(class_ids)[:, None]
+
+    def cells():
+        return explainer.explain(images, class_ids, [layer], method)[layer][:, 0]
+
+    before, correlations = cells(), {}
+    for top in reversed(
+        [layer_with_weights for layer_with_weights in copy.layers if layer_with_weights.weights]
+    ):
+        shuffled = [rng.permutation(w.ravel()).reshape(w.shape) for w in top.get_weights()]
+        top.set_weights(shuffled)
+        correlations[top.name] = agreement(before, cells())
+    return correlations
+
+
+def random_maps(n: int, cells: tuple[int, int], size, seed: int = 0) -> np.ndarray:
+    """Return the floor of maps with random cells, as coarse as the maps they stand beside.
+
+    Args:
+        n: how many.
+        cells: (h, w), as of the layer in question.
+        size: (H, W), or one number for a square.
+        seed: seeds the values, uniform in 0 to 1.
+
+    Returns:
+        float32 (n, H, W), 0 to 1.
+    """
+    return upscale(np.random.default_rng(seed).random((n, *cells)), size)
+
+
+def edge_maps(images) -> np.ndarray:
+    """Return the floor of an edge detector: the length of Sobel's gradient.
+
+    Args:
+        images: grey values (B, H, W).
+
+    Returns:
+        float32 (B, H, W), 0 to 1. Adebayo et al. (2018) show how much edges look like maps.
+    """
+    images = np.asarray(images, np.float32)
+    edges = [np.hypot(*(cv2.Sobel(im, cv2.CV_32F, *d) for d in ((1, 0), (0, 1)))) for im in images]
+    return upscale(np.stack(edges), images.shape[1:])
+
+
+def _replace_pixels(probs, start, goal, heatmap, class_id, steps) -> Curve:
+    """Turn one image into another, the pixels of the highest values first."""
+    start, heatmap = _same_shape(start, heatmap)
+    if start.ndim != 2 or steps < 1:
+        raise ValueError(f"found an image {start.shape}, {steps} steps: give (H, W), 1 or more")
+    # Ties at random, or a flat map would be read from its top row down.
+    chance = np.random.default_rng(0).random(heatmap.size)
+    rank = np.empty(heatmap.size, int)
+    rank[np.lexsort((chance, -heatmap.ravel()))] = np.arange(heatmap.size)
+    shares = np.linspace(0, 1, steps + 1)
+    replaced = rank.reshape(heatmap.shape) < (shares * heatmap.size)[:, None, None]
+    return Curve(shares, probs(np.where(replaced, goal, start))[:, class_id])
+
+
+def _flat_maps(maps: np.ndarray) -> np.ndarray:
+    return maps.reshape(-1, maps.shape[-2] * maps.shape[-1])
+
+
+def _same_shape(one, other) -> tuple[np.ndarray, np.ndarray]:
+    one, other = np.asarray(one), np.asarray(other)
+    if one.shape != other.shape or one.ndim < 2:
+        raise ValueError(f"found maps {one.shape} and {other.shape}: give the same (..., H, W)")
+    return one, other
+
+
+CHECKS = {"energy inside": energy_inside, "pointing game": points_inside}
+TRAINED, RANDOM, EDGES = "network", "random map", "edge detector"
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Images that a network has not trained on, each with the region where its maps should lie."""
+
+    rows: pd.DataFrame  # of the manifest, N
+    images: np.ndarray  # uint8 (N, 224, 224)
+    masks: np.ndarray  # bool (N, 224, 224), none of them empty
+
+    @property
+    def class_ids(self) -> np.ndarray:
+        """The true classes, int (N,)."""
+        return data.label_ids(self.rows)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def take(self, places) -> "Cases":
+        """Return the cases at some places: int (M,), or bool (N,)."""
+        rows = self.rows.iloc[places].reset_index(drop=True)
+        return Cases(rows, self.images[places], self.masks[places])
+
+
+def known_region(manifest: pd.DataFrame) -> str:
+    """Return the column of the best known region: the lesion if there is one, else the lungs."""
+    return "lesion_path" if "lesion_path" in manifest else "mask_path"
+
+
+def unseen_cases(manifest: pd.DataFrame, region: str, n: int, seed: int = 0) -> Cases:
+    """Draw images of the validation and test sets that have a region.
+
+    Args:
+        manifest: a manifest with `split` filled.
+        region: a column such as `lesion_path`, `marker_path` or `mask_path`; rows without a file
+            and empty masks are left out.
+        n: images at most.
+        seed: seeds the draw.
+
+    Raises:
+        ValueError: no image is left.
+    """
+    rows = manifest[(manifest.split != "train") & (manifest[region] != "")]
+    rows = rows.sample(frac=1, random_state=seed)
+    masks = [resize(read_mask(path), IMAGE_SIZE) for path in rows[region]]
+    has_region = np.array([mask.any() for mask in masks], bool)
+    rows = rows[has_region][:n].reset_index(drop=True)
+    if len(rows) == 0:
+        raise ValueError(f"no validation or test image has a mask in the column {region}")
+    kept = [mask for mask, has in zip(masks, has_region, strict=True) if has][:n]
+    pictures = [resize(read_grey(path), IMAGE_SIZE) for path in rows.path]
+    return Cases(rows, np.stack(pictures), np.stack(kept))
+
+
+def layer_checks(
+    explainer: Explainer, cases: Cases, layers, method: str = "grad_cam", seed: int = 0
+) -> pd.DataFrame:
+    """Check the maps of the true classes at each layer, and both floors on the same images.
+
+    Args:
+        explainer: explains the network.
+        cases: images and regions.
+        layers: names of convolutions.
+        method: one of `maps.METHODS`.
+        seed: seeds the random maps and the intervals.
+
+    Returns:
+        layer, maps (network, random map or edge detector), check (energy inside or pointing game),
+        value, low, high (95 %, patients drawn again), n: those not empty.
+    """
+    cells = explainer.explain(cases.images, cases.class_ids[:, None], layers, method)
+    edges, rows = edge_maps(cases.images), []
+    for layer in layers:
+        shape = cells[layer].shape[-2:]
+        maps = {
+            TRAINED: upscale(cells[layer][:, 0], IMAGE_SIZE),
+            RANDOM: random_maps(len(cases), shape, IMAGE_SIZE, seed),
+            EDGES: edges,
+        }
+        for name, heatmaps in maps.items():
+            for check, score in CHECKS.items():
+                mean = bootstrap_mean(
+                    score(heatmaps, cases.masks), cases.rows.patient_id, seed=seed
+                )
+                rows.append((layer, name, check, mean.value, mean.low, mean.high, mean.n))
+    columns = ["layer", "maps", "check", "value", "low", "high", "n"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def class_checks(
+    explainer: Explainer, manifest: pd.DataFrame, region: str, layers, n: int, seed: int = 0
+) -> pd.DataFrame:
+    """As `layer_checks`, class by class: does it look at the lungs of the sick and of the healthy?
+
+    Args:
+        explainer: explains the network.
+        manifest: a manifest with `split` filled.
+        region, n, seed: as in `unseen_cases`, n images of each class at most.
+        layers: names of convolutions.
+
+    Returns:
+        the rows of `layer_checks`, with the column `class`.
+    """
+    parts = []
+    for name in CLASS_NAMES:
+        cases = unseen_cases(manifest[manifest.label == name], region, n, seed)
+        parts.append(layer_checks(explainer, cases, layers, seed=seed).assign(**{"class": name}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def as_grid(table: pd.DataFrame, check: str, index="layer", percent: bool = True) -> pd.DataFrame:
+    """Write one check of `layer_checks` or the like: one row per layer, one column per kind of map.
+
+    Args:
+        table: what `layer_checks` returns, `class_checks` and others of their columns.
+        check: one in its column `check`.
+        index: the column whose values are the rows, or several.
+        percent: whether to write per cent.
+
+    Returns:
+        texts such as `29.8 [25.4, 34.2]`, and the least n of the row.
+    """
+    part = table[table.check == check]
+    values = part[["value", "low", "high"]].to_numpy() * (100 if percent else 1)
+    digits = 1 if percent else 2
+    text = [f"{v:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]" for v, low, high in values]
+    grid = part.assign(text=text).pivot_table(
+        index=index, columns="maps", values="text", aggfunc="first", sort=False
+    )
+    return grid.rename_axis(columns=None).assign(n=part.groupby(index).n.min())

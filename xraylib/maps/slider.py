@@ -1,0 +1,370 @@
+"""The layer slider and the box for a reader's own image: live in Jupyter, static on the page.
+
+The static twin is plain HTML: small pictures, native controls, a few lines of script. It needs no
+kernel, no server and no request; it works from a file, by key and by mouse.
+"""
+
+import base64
+import html
+import io
+import itertools
+import json
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import ipywidgets
+import matplotlib
+import numpy as np
+import pandas as pd
+from IPython import get_ipython
+from PIL import Image
+
+from xraylib import images, metrics
+from xraylib.config import CLASS_NAMES
+from xraylib.maps.equations import FORMULAS, upscale
+from xraylib.maps.explainer import Explainer
+
+QUALITY = 80  # of lossy WebP: a radiograph of 224 px takes about 7 KB
+HEAT_SIDE = 112  # pixels of an upscaled map: the browser's own smoothing does the rest
+FINEST_EXACT = 56  # cells a side up to which a picture without loss is the smaller one
+STYLE = Path(__file__).with_name("slider.css").read_text("utf8")
+SCRIPT = Path(__file__).with_name("slider.js").read_text("utf8")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What one position of the slider shows, pictures as data URIs."""
+
+    cells: str  # a pixel a cell
+    heat: str  # upscaled; "" where the cells are as fine
+    caption: str
+
+
+def data_uri(pixels: np.ndarray, exact: bool = False) -> str:
+    """Return pixels uint8 (H, W) or (H, W, 3) as a WebP data URI, `exact` for no loss."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=QUALITY, lossless=exact, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def colour(heatmap: np.ndarray) -> np.ndarray:
+    """Return values 0 to 1 (H, W) in the colours of inferno, uint8 (H, W, 3)."""
+    return matplotlib.colormaps["inferno"](heatmap, bytes=True)[..., :3]
+
+
+def draw_frame(cells: np.ndarray, caption: str) -> Frame:
+    """Draw the cells of one map, as they are and upscaled, each normalised by its maximum.
+
+    Args:
+        cells: float (h, w), none below 0.
+        caption: what the map is of.
+    """
+    is_fine = min(cells.shape) >= HEAT_SIDE
+    heat = "" if is_fine else data_uri(colour(upscale(cells, HEAT_SIDE)))
+    picture = colour(upscale(cells, cells.shape))
+    return Frame(data_uri(picture, exact=max(cells.shape) <= FINEST_EXACT), heat, caption)
+
+
+def slider_style() -> str:
+    """Return the style element that every slider brings along."""
+    stops = ", ".join(
+        matplotlib.colors.to_hex(matplotlib.colormaps["inferno"](k / 8)) for k in range(9)
+    )
+    gradient = f"background: linear-gradient(to right, {stops});"
+    return f"<style>{STYLE.replace('GRADIENT', gradient)}</style>"
+
+
+def panels(radiograph: str, frame: Frame) -> str:
+    """Return the three pictures, radiograph | true cells | overlay, with their caption and bar.
+
+    Args:
+        radiograph: data URI.
+        frame: the frame of the map.
+    """
+    ground = f'class="dark-light" src="{radiograph}"'
+    caption = html.escape(frame.caption)
+    return f"""<div class="panels">
+<div class="panel"><img {ground} data-part="radiograph" alt="The radiograph">
+<span>radiograph</span></div>
+<div class="panel cells"><img class="dark-light" src="{frame.cells}" data-part="cells"
+ alt="True cells. {caption}"><span>true cells</span></div>
+<div class="panel"><div class="stack"><img {ground} data-part="ground" alt="">
+<img class="dark-light" src="{frame.heat or frame.cells}" data-part="heat"
+ alt="Overlay. {caption}"></div><span>overlay</span></div>
+</div>
+<p data-part="caption" role="status" aria-live="polite">{caption}</p>
+<div class="bar"><span>0</span><i></i><span>1, normalised per image</span></div>"""
+
+
+def slider_page(radiographs, frames, names: dict, start: tuple) -> str:
+    """Return the slider as HTML that works by itself.
+
+    Args:
+        radiographs: data URIs.
+        frames: position (image, method, class, layer), each counted from 0 -> `Frame`.
+        names: `image`, `method`, `class` and `layer` -> the names to choose from.
+        start: the position shown first.
+    """
+    first = dict(zip(names, start, strict=True))
+    page = {
+        "radiographs": radiographs,
+        "layers": names["layer"],
+        "frames": {"-".join(map(str, k)): (f.cells, f.heat, f.caption) for k, f in frames.items()},
+    }
+    data = json.dumps(page).replace("</", "<\\/")  # or a name could end the script element
+    choices = "".join(_select(name, names[name], first[name]) for name in _SELECTS)
+    return f"""<div class="xray-slider">{slider_style()}
+<div class="controls">
+<label class="layer">Layer <input type="range" data-part="layer" min="0" step="1"
+ max="{len(names["layer"]) - 1}" value="{first["layer"]}" autocomplete="off"
+ aria-valuetext="{html.escape(names["layer"][first["layer"]])}"></label>
+{choices}</div>
+{panels(radiographs[first["image"]], frames[start])}
+<noscript><p>The slider needs JavaScript; without it this one map is shown.</p></noscript>
+<script type="application/json">{data}</script>
+<script>{SCRIPT}</script>
+</div>"""
+
+
+_SELECTS = {"class": "Class", "method": "Method", "image": "Image"}
+
+
+def _select(name: str, options, chosen: int) -> str:
+    """Return a labelled choice; one without an alternative is there for the script alone."""
+    rows = "".join(
+        f'<option value="{k}"{" selected" if k == chosen else ""}>{html.escape(option)}</option>'
+        for k, option in enumerate(options)
+    )
+    hidden = " hidden" if len(options) == 1 else ""
+    return (
+        f"<label{hidden}>{_SELECTS[name]} "
+        f'<select data-part="{name}" autocomplete="off">{rows}</select></label>\n'
+    )
+
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+METHOD_NAMES = {
+    "grad_cam": "Grad-CAM",
+    "grad_cam_plus_plus": "Grad-CAM++",
+    "layer_cam": "Layer-CAM",
+    "score_cam": "Score-CAM",
+}
+WARNING = (
+    "This is teaching material, not a diagnosis. The network has been tested on no clinic's "
+    "patients, and it gives an answer for any picture, even one of a cat."
+)
+LIVE_ONLY = (
+    "Here stands a box for an image of your own. It needs a running kernel: open this chapter in "
+    "Jupyter or Colab."
+)
+
+
+def layer_slider(
+    model, radiographs, titles=None, layers=None, methods=tuple(FORMULAS), start=None
+) -> "LayerSlider":
+    """Return a slider through the layers of a model, for any class and method.
+
+    In Jupyter and Colab it computes what is asked for; on a page without a kernel it shows
+    pictures made beforehand, about 0.5 MB for one image, 15 layers, 3 classes and 3 methods.
+
+    Args:
+        model: as `Explainer` takes, or an `Explainer`.
+        radiographs: uint8 (H, W) each, of any size.
+        titles: names of the images.
+        layers: names of convolutions; all without.
+        methods: some of `maps.METHODS`; each `score_cam` map costs 64 passes.
+        start: the layer, class and method shown first, such as `{"layer": "block5_conv3"}`; the
+            last layer and the class that the model calls without.
+
+    Raises:
+        ValueError: no image; a layer, class or method that there is not.
+    """
+    return LayerSlider(model, radiographs, titles, layers, methods, start or {})
+
+
+class LayerSlider:
+    """See `layer_slider`. Displaying it gives a widget and its `text/html` twin."""
+
+    def __init__(self, model, radiographs, titles, layers, methods, start):
+        if len(radiographs) == 0:
+            raise ValueError("no image to explain: give at least one")
+        self.explainer = model if isinstance(model, Explainer) else Explainer(model)
+        size = self.explainer.model.input_shape[1]
+        self.images = np.stack([images.resize(np.asarray(im), size) for im in radiographs])
+        self.layers = list(layers or self.explainer.layers)
+        self.methods = list(methods)
+        self.probs = self.explainer.probs(self.images)
+        self._known = {}  # cells by image, method and layer
+        names = titles or [f"image {k + 1}" for k in range(len(self.images))]
+        self.names = {"image": list(names), "method": self.methods, "class": list(CLASS_NAMES)}
+        choices = self.names | {"layer": self.layers}
+        start = {"layer": self.layers[-1], "class": CLASS_NAMES[self.probs[0].argmax()]} | start
+        self.start = tuple(_place(start, name, options) for name, options in choices.items())
+        sides = [self.cells(0, 0, layer).shape[-2:] for layer in range(len(self.layers))]
+        self.names["method"] = [METHOD_NAMES[method] for method in self.methods]
+        self.names["layer"] = [
+            f"{name}, {h} x {w} cells" for name, (h, w) in zip(self.layers, sides, strict=True)
+        ]
+
+    def cells(self, image: int, method: int, layer: int) -> np.ndarray:
+        """Return the cells (classes, h, w) of one image; what one pass gives is kept."""
+        method, layer = self.methods[method], self.layers[layer]
+        asked = [layer] if method == "score_cam" else self.layers
+        if (image, method, layer) not in self._known:
+            cells_of = self.explainer.explain(self.images[image], None, asked, method)
+            self._known |= {(image, method, name): cells_of[name][0] for name in asked}
+        return self._known[image, method, layer]
+
+    def frame(self, position: tuple[int, int, int, int]) -> Frame:
+        """Draw the frame of a position: image, method, class and layer, each counted from 0."""
+        image, method, asked, layer = position
+        names = [options[k] for options, k in zip(self.names.values(), position, strict=True)]
+        cells = self.cells(image, method, layer)[asked]
+        caption = (
+            f"{names[3]}: {names[1]} for {names[2]}, "
+            f"whose probability is {self.probs[image, asked]:.2f}"
+        )
+        empty = "" if cells.any() else ". Nothing at this layer speaks for the class"
+        return draw_frame(cells, caption + empty)
+
+    @cached_property
+    def radiographs(self) -> list[str]:
+        return [data_uri(image) for image in self.images]
+
+    @cached_property
+    def html(self) -> str:
+        """The twin: every frame, drawn beforehand."""
+        positions = itertools.product(*(range(len(options)) for options in self.names.values()))
+        frames = {position: self.frame(position) for position in positions}
+        return slider_page(self.radiographs, frames, self.names, self.start)
+
+    @cached_property
+    def widget(self) -> ipywidgets.Box:
+        """The live one."""
+        wide = ipywidgets.Layout(width="95%", max_width="46rem")
+        controls = {}
+        for (name, options), first in zip(self.names.items(), self.start, strict=True):
+            kind = ipywidgets.SelectionSlider if name == "layer" else ipywidgets.Dropdown
+            rows = [(option, k) for k, option in enumerate(options)]
+            controls[name] = kind(options=rows, value=first, description=name.capitalize())
+        controls["layer"].layout = wide
+        figure = ipywidgets.HTML()
+
+        def show(_=None):
+            position = tuple(control.value for control in controls.values())
+            shown = panels(self.radiographs[position[0]], self.frame(position))
+            figure.value = f'<div class="xray-slider">{slider_style()}{shown}</div>'
+
+        for control in controls.values():
+            control.observe(show, "value")
+        show()
+        order = [n for n in ("layer", "class", "method", "image") if len(self.names[n]) > 1]
+        return ipywidgets.VBox([*(controls[name] for name in order), figure])
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        return bundle(self, "layer slider")
+
+
+def _place(start: dict, name: str, options: list) -> int:
+    """Return the position of what is to be shown first; the first one without a wish."""
+    if name in start and start[name] not in options:
+        raise ValueError(f"no {name} {start[name]!r} to start with: choose one of {options}")
+    return options.index(start[name]) if name in start else 0
+
+
+def upload_box(model, confusion=None, layer: str = "block5_conv3") -> "UploadBox":
+    """Return a box that takes a reader's own radiograph; on the page it says how to use it.
+
+    Args:
+        model: as `Explainer` takes, trained on whole radiographs, or an `Explainer`.
+        confusion: counts (3, 3) of its test images, rows true: tells how often it is right when
+            it calls a class.
+        layer: name of the convolution whose map is shown.
+    """
+    return UploadBox(model, confusion, layer)
+
+
+class UploadBox:
+    """See `upload_box`."""
+
+    html = (
+        f'<div class="xray-slider">{slider_style()}<p>{LIVE_ONLY}</p>'
+        f"<p><strong>{WARNING}</strong></p></div>"
+    )
+
+    def __init__(self, model, confusion, layer):
+        self.explainer = model if isinstance(model, Explainer) else Explainer(model)
+        self.confusion, self.layer = confusion, layer
+
+    @cached_property
+    def widget(self) -> ipywidgets.Box:
+        """The live box: a button, and below it the answer."""
+        button = ipywidgets.FileUpload(
+            accept=".png,.jpg,.jpeg", multiple=False, description="Radiograph"
+        )
+        answer = ipywidgets.HTML(f"<p><strong>{WARNING}</strong></p>")
+
+        def show(change):
+            for name, content in uploaded(change["new"]):
+                answer.value = "<p>Computing ...</p>"
+                answer.value = self.answer(name, content)
+
+        button.observe(show, "value")
+        return ipywidgets.VBox([button, answer])
+
+    def answer(self, name: str, content: bytes) -> str:
+        """Return what can be said of a file, or why it cannot be read, as HTML."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "upload"
+            path.write_bytes(content)
+            try:
+                image = images.resize(images.read_grey(path), self.explainer.model.input_shape[1])
+            except images.ImageError as error:
+                reason = html.escape(f"{name}: {error.reason}")
+                return f'<p role="alert">{reason}. Choose a PNG or JPEG file.</p>'
+        probs = self.explainer.probs(image)[0]
+        called = int(probs.argmax())
+        cells = self.explainer.explain(image, [called], [self.layer])[self.layer][0, 0]
+        frame = draw_frame(cells, f"{self.layer}: Grad-CAM for {CLASS_NAMES[called]}")
+        table = pd.DataFrame({"class": CLASS_NAMES, "probability": probs.round(3)})
+        return (
+            f"<p><strong>{html.escape(name)}</strong>: {CLASS_NAMES[called]}. "
+            f"{self._record(called)}</p>{table.to_html(index=False)}"
+            f'<div class="xray-slider">{slider_style()}'
+            f"{panels(data_uri(image), frame)}</div><p><strong>{WARNING}</strong></p>"
+        )
+
+    def _record(self, called: int) -> str:
+        """Say how often the network was right when it called this class."""
+        if self.confusion is None:
+            return ""
+        column = np.asarray(self.confusion)[:, called]
+        right, n = int(column[called]), int(column.sum())
+        if n == 0:
+            return "It called no test image so."
+        low, high = metrics.wilson_interval(right, n)
+        return (
+            f"Of the {n} test images that it called so, {right / n:.0%} were "
+            f"(95 % interval {low:.0%} to {high:.0%}); yours may be of another kind."
+        )
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        return bundle(self, "upload box")
+
+
+def uploaded(value) -> list[tuple[str, bytes]]:
+    """Return names and contents of uploaded files: a dict by name (ipywidgets 7) or a tuple (8)."""
+    if isinstance(value, dict):
+        return [(name, bytes(file["content"])) for name, file in value.items()]
+    return [(file["name"], bytes(file["content"])) for file in value]
+
+
+def bundle(shown, text: str) -> dict:
+    """Return what a notebook may choose from: the widget where a kernel runs, and its twin."""
+    data = {"text/plain": text, "text/html": shown.html}
+    if getattr(get_ipython(), "kernel", None) is not None:
+        view = {"version_major": 2, "version_minor": 0, "model_id": shown.widget.model_id}
+        data[WIDGET_VIEW] = view
+    return data

@@ -1,0 +1,259 @@
+"""Predictions as a table: figures of merit, and how far their probabilities can be believed."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from sklearn.exceptions import UndefinedMetricWarning
+
+from xraylib.config import CLASS_NAMES, COVID
+from xraylib.metrics.counts import (
+    accuracy,
+    bootstrap_interval,
+    check_class_ids,
+    check_lengths,
+    class_rows,
+    confusion_matrix,
+    f_beta,
+    macro_average,
+    precision,
+    recall,
+    wilson_interval,
+)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities (B, 3) for logits (B, 3)."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def predictions_table(manifest: pd.DataFrame, logits: np.ndarray) -> pd.DataFrame:
+    """Put predictions beside the rows of a manifest.
+
+    Args:
+        manifest: N rows.
+        logits: float (N, 3).
+
+    Returns:
+        path, patient_id, source, label, prediction, and a probability for each class.
+    """
+    table = manifest[["path", "patient_id", "source", "label"]].reset_index(drop=True)
+    table["prediction"] = np.array(CLASS_NAMES)[logits.argmax(axis=1)]
+    table[list(CLASS_NAMES)] = softmax(logits)
+    return table
+
+
+def judge_predictions(predictions: pd.DataFrame, seed: int = 0) -> dict:
+    """Return the figures of merit of predictions, with n and intervals.
+
+    Accuracy, recall and precision are shares, so they carry a Wilson interval; the macro F1
+    carries a bootstrap by patient.
+
+    Args:
+        predictions: what `Run.predictions` returns or `cross_validate`.
+        seed: seeds the bootstrap.
+
+    Returns:
+        n; confusion (3 x 3, rows true); and value, low and high for each figure. The precision
+        of a class that was never predicted is NaN.
+    """
+    with warnings.catch_warnings():  # the NaN in the table says it
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        return _judge_predictions(predictions, seed)
+
+
+def _judge_predictions(predictions: pd.DataFrame, seed: int) -> dict:
+    labels = predictions.label.map(CLASS_NAMES.index).to_numpy()
+    predicted = predictions.prediction.map(CLASS_NAMES.index).to_numpy()
+    matrix = confusion_matrix(labels, predicted)
+
+    hits, n_covid, called = matrix[COVID, COVID], matrix[COVID].sum(), matrix[:, COVID].sum()
+    # an image without a patient_id counts as a patient of its own
+    known = predictions.patient_id != ""
+    groups = predictions.patient_id.where(known, predictions.path).to_numpy()
+    figures = {
+        "accuracy": (
+            accuracy(matrix),
+            wilson_interval(int(np.trace(matrix)), int(matrix.sum())),
+        ),
+        "COVID-19 recall": (
+            recall(matrix)[COVID],
+            wilson_interval(int(hits), int(n_covid)),
+        ),
+        "COVID-19 precision": (
+            precision(matrix)[COVID],
+            wilson_interval(int(hits), int(called)),
+        ),
+        "macro F1": (
+            _macro_f1(matrix),
+            bootstrap_interval(_macro_f1, labels, predicted, groups, seed=seed),
+        ),
+    }
+    table = {name: {"value": v, "low": lo, "high": hi} for name, (v, (lo, hi)) in figures.items()}
+    return {"n": int(matrix.sum()), "confusion": matrix.tolist(), **table}
+
+
+def figures_row(predictions: pd.DataFrame, seed: int = 0) -> dict:
+    """Return the figures of `judge_predictions` as one row: n, and each with its interval."""
+    figures = judge_predictions(predictions, seed)
+    row = {"n": figures.pop("n")}
+    figures.pop("confusion")
+    for name, figure in figures.items():
+        row |= {name: figure["value"], f"{name} low": figure["low"], f"{name} high": figure["high"]}
+    return row
+
+
+def per_class_table(confusion) -> pd.DataFrame:
+    """Return precision, recall, specificity, F1 and F2 for each class, as in Table 4.
+
+    Args:
+        confusion: counts (3, 3), rows true.
+    """
+    return pd.DataFrame(class_rows(confusion, CLASS_NAMES)).set_index("class")
+
+
+def as_text(table: pd.DataFrame, names) -> pd.DataFrame:
+    """Write figures and their intervals as text, in per cent.
+
+    Args:
+        table: a table with the columns of `figures_row`.
+        names: the names of the figures to show.
+
+    Returns:
+        a table of texts such as `82.0 % [74.0, 88.0]`, and n.
+    """
+    text = pd.DataFrame({"n": table["n"].astype(int)}, index=table.index)
+    for name in names:
+        rows = table[[name, f"{name} low", f"{name} high"]].to_numpy(float) * 100
+        text[name] = [f"{value:.1f} % [{low:.1f}, {high:.1f}]" for value, low, high in rows]
+    return text
+
+
+def _macro_f1(matrix) -> float:
+    return macro_average(f_beta(matrix, 1), matrix)
+
+
+def negative_log_likelihood(probs, labels) -> float:
+    """Return the mean of -log p(true class), in nats; p is at least the dtype's epsilon.
+
+    Args:
+        probs: float (N, C), rows sum to 1.
+        labels: class ids (N,).
+    """
+    probs, labels = _checked_probabilities(probs, labels)
+    of_truth = probs[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(of_truth, np.finfo(probs.dtype).eps), dtype=float).mean())
+
+
+def reliability_curve(probs, labels, n_bins: int = 15) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compare how sure the predictions are with how often they are right.
+
+    Args:
+        probs: float (N, C), rows sum to 1.
+        labels: class ids (N,).
+        n_bins: B equal bins (low, high] of the predicted class's probability.
+
+    Returns:
+        mean confidence (B,), accuracy (B,), both NaN where a bin is empty, and counts (B,).
+        Guo et al., "On Calibration of Modern Neural Networks" (2017).
+    """
+    probs, labels = _checked_probabilities(probs, labels)
+    confidence, right = probs.max(axis=1).astype(float), probs.argmax(axis=1) == labels
+    bins = np.digitize(confidence, np.linspace(0, 1, n_bins + 1)[1:-1], right=True)
+    counts = np.bincount(bins, minlength=n_bins)
+    sums = [np.bincount(bins, weights=w, minlength=n_bins) for w in (confidence, right)]
+    with np.errstate(invalid="ignore"):
+        return sums[0] / counts, sums[1] / counts, counts
+
+
+def expected_calibration_error(probs, labels, n_bins: int = 15) -> float:
+    """Return the mean gap of confidence and accuracy, bins weighted by images; 0 is best, 1 worst.
+
+    Arguments and source as in `reliability_curve`.
+    """
+    confidence, right, counts = reliability_curve(probs, labels, n_bins)
+    return float(np.nansum(np.abs(confidence - right) * counts) / counts.sum())
+
+
+def chance_error(probs, n_bins: int = 15, seed: int = 0, n_draws: int = 200) -> float:
+    """Return the calibration error that is to be expected when every probability is true.
+
+    With few images in a bin, the share of right ones lies beside the confidence by chance alone.
+    So classes are drawn with just these probabilities, and the errors averaged: the floor that an
+    error has to be compared with.
+
+    Args:
+        probs: float (N, C), rows sum to 1.
+        n_bins: as in `reliability_curve`.
+        seed: seeds the draws.
+        n_draws: how often N classes are drawn.
+
+    Returns:
+        the mean error, 0 to 1. Vaicenavicius et al., "Evaluating model calibration in
+        classification" (2019), section 4.
+    """
+    probs = np.asarray(probs)
+    limits, rng = probs.astype(float).cumsum(axis=1), np.random.default_rng(seed)
+    limits /= limits[:, -1:]
+    draws = [(rng.random((len(probs), 1)) > limits).sum(axis=1) for _ in range(n_draws)]
+    return float(np.mean([expected_calibration_error(probs, drawn, n_bins) for drawn in draws]))
+
+
+def judge_probabilities(probs, labels, n_bins: int = 15, seed: int = 0) -> dict[str, float]:
+    """Return how far probabilities can be believed: errors, and the floor of the first.
+
+    Args:
+        probs: float (N, C), rows sum to 1.
+        labels: class ids (N,).
+        n_bins: as in `reliability_curve`.
+        seed: seeds `chance_error`.
+
+    Returns:
+        n, calibration error, what of it is to be expected by chance, and the log loss in nats.
+    """
+    return {
+        "n": len(labels),
+        "calibration error": expected_calibration_error(probs, labels, n_bins),
+        "by chance": chance_error(probs, n_bins, seed),
+        "log loss": negative_log_likelihood(probs, labels),
+    }
+
+
+def temperature_scale(logits, temperature: float) -> np.ndarray:
+    """Return softmax(logits / temperature), float64 (N, C): above 1 softens, classes stay."""
+    return softmax(np.asarray(logits, dtype=float) / temperature)
+
+
+def fit_temperature(logits, labels) -> float:
+    """Return the temperature, 0.05 to 20, with the least negative log likelihood.
+
+    Args:
+        logits: (N, C) of validation images, never of those that are judged afterwards.
+        labels: class ids (N,).
+
+    Returns:
+        the temperature. Guo et al. (2017), section 4.2.
+    """
+    logits = np.asarray(logits, dtype=float)
+    _, labels = _checked_probabilities(temperature_scale(logits, 1.0), labels)
+    low, high = 0.05, 20.0
+    for _ in range(50):  # the slope in 1 / temperature rises (convex): halve the range
+        temperature = (low * high) ** 0.5
+        expected = (temperature_scale(logits, temperature) * logits).sum(axis=1)
+        slope = (expected - logits[np.arange(len(labels)), labels]).mean()
+        low, high = (temperature, high) if slope > 0 else (low, temperature)
+    return float(temperature)
+
+
+def _checked_probabilities(probs, labels) -> tuple[np.ndarray, np.ndarray]:
+    probs = np.asarray(probs)
+    if probs.ndim != 2 or len(probs) == 0 or not np.issubdtype(probs.dtype, np.floating):
+        raise ValueError(f"probs: found {probs.dtype} {probs.shape}, give floats (N, C), N above 0")
+    sums = probs.sum(axis=1, dtype=float)
+    wrong = np.flatnonzero(~((probs >= 0).all(axis=1) & (np.abs(sums - 1) < 1e-2)))
+    if wrong.size:
+        raise ValueError(f"probs[{wrong[0]}] is {probs[wrong[0]]}: give softmax output, not logits")
+    labels = check_class_ids(labels, probs.shape[1], "labels")
+    check_lengths(probs=probs, labels=labels)
+    return probs, labels

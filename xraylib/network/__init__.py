@@ -1,0 +1,29 @@
+"""The report's classifier: VGG16 frozen, a stack on top, kept features, training."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "stack": """
+            CAFFE_MEANS build_base stack_head build_head build_classifier
+        """.split(),
+        "features": """
+            SIDE FeatureSettings extract_features content_key load_view view_rng FreshViews
+            averaged_taps
+        """.split(),
+        "training": """
+            train_head compile_head predict_logits
+        """.split(),
+        "machinery.fast": """
+            LIVE LiveMaps UpsampledBatches fast_head fast_policy fastest_precision fit_head
+            fit_whole
+        """.split(),
+        "machinery.storage": """
+            connect_cluster map_shards check_shared read_ahead
+        """.split(),
+        "machinery.weights": """
+            WeightsError vgg16_weights_path read_wheel_member
+        """.split(),
+    },
+)

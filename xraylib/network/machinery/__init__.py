@@ -1,0 +1,1 @@
+"""Fast and resumable twins of the textbook functions: same mathematics, tested equal."""

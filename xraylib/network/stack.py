@@ -1,0 +1,104 @@
+"""The report's classifier: VGG16 frozen, block 6 and a small head stacked on top (Figure 2)."""
+
+import keras
+from keras import layers
+
+from xraylib.config import CLASS_NAMES, IMAGE_SIZE
+from xraylib.network.machinery.weights import vgg16_weights_path
+
+FEATURES = "block5_pool"  # the last frozen layer; its output is what `features` keeps
+CAFFE_MEANS = (103.939, 116.779, 123.68)  # blue, green, red, as VGG16 was trained
+
+
+def build_classifier(scaling: str = "report", head=None, weights_path=None) -> keras.Model:
+    """Build the whole classifier as one flat functional model (Figure 2).
+
+    Args:
+        scaling: `report` or `vgg16`, see `build_base`.
+        head: a trained model of `build_head` whose weights are copied; new weights without.
+        weights_path: a file of VGG16's weights; found or fetched without, see
+            `vgg16_weights_path`.
+
+    Returns:
+        a model from (B, 224, 224, 1) grey values 0..255 to logits (B, 3). VGG16's layers are
+        frozen, and every layer can be asked for by name.
+    """
+    base = build_base(scaling, weights_path)
+    model = keras.Model(base.input, stack_head(base.output), name="stacked_vgg16")
+    if head is not None:
+        copy_weights(head, model)
+    return model
+
+
+def build_base(scaling: str = "report", weights_path=None) -> keras.Model:
+    """Build the frozen VGG16, from a grey image to block5_pool.
+
+    Args:
+        scaling: `vgg16` subtracts the ImageNet means, as VGG16 was trained; `report` multiplies
+            by 1/255, as the report did.
+        weights_path: as in `build_classifier`.
+
+    Returns:
+        a model from (B, 224, 224, 1) grey values 0..255 to (B, 7, 7, 512) float32.
+
+    Raises:
+        ValueError: there is no such scaling.
+    """
+    grey = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="grey")
+    colour = layers.Concatenate(name="three_channels")([grey, grey, grey])
+    if scaling == "vgg16":
+        offset = [-mean for mean in CAFFE_MEANS]
+        scaled = layers.Rescaling(1.0, offset, name="subtract_means")(colour)
+    elif scaling == "report":
+        scaled = layers.Rescaling(1 / 255, name="scale_to_one")(colour)
+    else:
+        raise ValueError(f"no scaling {scaling!r}: choose report or vgg16")
+    path = str(vgg16_weights_path(weights_path))
+    vgg = keras.applications.VGG16(include_top=False, weights=path, input_tensor=scaled)
+    base = keras.Model(grey, vgg.get_layer(FEATURES).output, name="vgg16_base")
+    base.trainable = False
+    return base
+
+
+def stack_head(features, conv=layers.Conv2D):
+    """Stack the report's own layers on VGG16's features.
+
+    Args:
+        features: a tensor (B, 7, 7, 512).
+        conv: the class of the two convolutions.
+
+    Returns:
+        logits, a tensor (B, 3). The softmax is left to the loss: Grad-CAM needs the score before
+        it.
+    """
+    x = conv(512, 3, activation="relu", name="block6_conv1")(features)  # 7 x 7 -> 5 x 5
+    x = conv(512, 3, activation="relu", name="block6_conv2")(x)  # 5 x 5 -> 3 x 3
+    x = layers.MaxPooling2D(2, name="block6_pool")(x)  # 3 x 3 -> 1 x 1
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(64, activation="relu", name="dense")(x)
+    x = layers.Dropout(0.5, name="dropout")(x)
+    return layers.Dense(len(CLASS_NAMES), name="logits", dtype="float32")(x)
+
+
+def build_head(side: int = 7, conv=layers.Conv2D) -> keras.Model:
+    """Build the part that is trained, to be fed with features.
+
+    Args:
+        side: the side of the feature maps. The pool keeps the top left 2 x 2 of block6_conv2's 3 x
+            3 cells only, so the last row and column of the features never count: 6 gives the same
+            logits and gradients as 7, with less to compute.
+        conv: as in `stack_head`.
+
+    Returns:
+        a model from (B, side, side, 512) to logits (B, 3) float32.
+    """
+    features = keras.Input((side, side, 512), name="features")
+    return keras.Model(features, stack_head(features, conv), name="head")
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Give layers of one model the weights of the layers of the same names in another one."""
+    known = {layer.name for layer in source.layers}
+    for layer in target.layers:
+        if layer.weights and layer.name in known:
+            layer.set_weights(source.get_layer(layer.name).get_weights())

@@ -1,0 +1,18 @@
+"""Every figure of the book. Nothing is computed here but positions and colours."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "figures": """
+            use_style plot_images plot_confusion plot_history plot_batches plot_intervals
+            plot_reliability plot_stack plot_grid plot_effects plot_sweep plot_shortcuts
+            plot_stacks plot_tuning plot_upsampling plot_learning_curve
+        """.split(),
+        "maps": """
+            plot_maps plot_map_grid plot_curves plot_layer_checks plot_randomisation plot_patches
+            plot_sensitivity
+        """.split(),
+    },
+)

@@ -1,0 +1,420 @@
+"""Figures of images, results, comparisons and studies, in the book's one style."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from xraylib.config import CLASS_NAMES
+
+STYLE = Path(__file__).with_name("xraylib.mplstyle")
+COLOURS = {"normal": "#0072B2", "pneumonia": "#D55E00", "COVID-19": "#009E73"}
+HATCHES = {"normal": "", "pneumonia": "//", "COVID-19": ".."}
+
+
+def use_style() -> None:
+    """Use the book's look for every figure that follows."""
+    plt.style.use(STYLE)
+
+
+def plot_images(images, titles=None, columns: int = 6, outlines=None) -> plt.Figure:
+    """Show radiographs in a grid.
+
+    Args:
+        images: sequence of uint8 (H, W).
+        titles: text above each.
+        columns: images in a row.
+        outlines: sequence of bool (H, W) or None: masks whose borders are drawn.
+    """
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(1.6 * columns, 1.85 * rows), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for number, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+        if titles is not None:
+            axis.set_title(titles[number], fontsize=9)
+        if outlines is not None and outlines[number] is not None and outlines[number].any():
+            axis.contour(outlines[number], levels=[0.5], colors="#56B4E9", linewidths=1)
+    return figure
+
+
+def plot_confusion(matrices: dict) -> plt.Figure:
+    """Show confusion matrices side by side, shaded by the share of each true class.
+
+    Args:
+        matrices: title -> counts (3, 3), rows true.
+    """
+    figure, axes = plt.subplots(
+        1, len(matrices), figsize=(3.3 * len(matrices), 3.4), squeeze=False, sharey=True
+    )
+    for axis, (title, matrix) in zip(axes.flat, matrices.items(), strict=True):
+        matrix = np.asarray(matrix)
+        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), share in np.ndenumerate(shares):
+            colour = "white" if share > 0.5 else "black"
+            text = f"{matrix[row, column]:,}\n{share:.0%}"
+            axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+        axis.set(title=title, xlabel="predicted", xticks=range(3), yticks=range(3))
+        axis.set_xticklabels(CLASS_NAMES, fontsize=8)
+        axis.set_yticklabels(CLASS_NAMES, fontsize=8)
+        axis.spines[:].set_visible(False)
+    axes[0, 0].set_ylabel("true")
+    return figure
+
+
+def plot_history(history) -> plt.Figure:
+    """Show loss and accuracy over the epochs, for training and validation.
+
+    Args:
+        history: table with epoch, loss, accuracy, val_loss, val_accuracy.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2))
+    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
+        axis.plot(history.epoch, history[name], label="training", markevery=5)
+        if f"val_{name}" in history:
+            axis.plot(history.epoch, history[f"val_{name}"], label="validation", markevery=5)
+        axis.set(xlabel="epoch", ylabel=name)
+    axes[1].set_ylim(0, 1.02)
+    axes[0].legend()
+    return figure
+
+
+def plot_batches(counts) -> plt.Figure:
+    """Show how many images of each class stand in each batch.
+
+    Args:
+        counts: table with one row per batch and one column per class.
+    """
+    figure, axis = plt.subplots(figsize=(7, 3))
+    bottom = np.zeros(len(counts))
+    for name in CLASS_NAMES:
+        axis.bar(
+            counts.index,
+            counts[name],
+            bottom=bottom,
+            label=name,
+            color=COLOURS[name],
+            hatch=HATCHES[name],
+            edgecolor="white",
+        )
+        bottom += counts[name]
+    axis.set(xlabel="batch", ylabel="images")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def plot_intervals(rows, xlabel: str, reference: float | None = None, note: str = ""):
+    """Show shares with their intervals, one below the other.
+
+    Args:
+        rows: name -> (value, low, high), from 0 to 1.
+        xlabel: what the shares are.
+        reference: a published value to draw as a line.
+        note: what that line is.
+    """
+    figure, axis = plt.subplots(figsize=(7, 0.9 + 0.42 * len(rows)))
+    for place, (value, low, high) in enumerate(rows.values()):
+        axis.plot([low, high], [place, place], color="#0072B2", marker="|", linestyle="-")
+        axis.plot(value, place, color="#0072B2", marker="o")
+        axis.annotate(
+            f"{value:.3f}",
+            (value, place),
+            (0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
+    if reference is not None:
+        axis.axvline(reference, color="#D55E00", linestyle="--", marker="", label=note)
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1))
+    axis.set(xlabel=xlabel, yticks=range(len(rows)), ylim=(len(rows) - 0.4, -0.7))
+    axis.set_yticklabels(rows)
+    axis.grid(axis="x")
+    return figure
+
+
+def plot_reliability(curves: dict) -> plt.Figure:
+    """Show how often predictions are right, over how sure they are.
+
+    Args:
+        curves: name -> (confidence, accuracy, counts), of `metrics.reliability_curve`.
+    """
+    figure, axes = plt.subplots(2, 1, figsize=(5, 5), sharex=True, height_ratios=(3, 1))
+    axes[0].plot([0, 1], [0, 1], color="black", linestyle=":", marker="", label="calibrated")
+    width = 0.8 / len(curves) / max(len(counts) for *_, counts in curves.values())
+    for number, (name, (confidence, accuracy, counts)) in enumerate(curves.items()):
+        filled = counts > 0
+        (line,) = axes[0].plot(confidence[filled], accuracy[filled], label=name)
+        places = (np.arange(len(counts)) + 0.1) / len(counts) + number * width
+        hatch = ("", "//")[number % 2]
+        axes[1].bar(
+            places, counts, width, align="edge", color=line.get_color(), hatch=hatch, edgecolor="w"
+        )
+    axes[0].set(ylabel="share that is right", xlim=(0, 1), ylim=(-0.02, 1.02))
+    axes[0].legend(loc="upper left")
+    axes[1].set(xlabel="confidence", ylabel="images")
+    return figure
+
+
+def plot_stack(shapes) -> plt.Figure:
+    """Draw the layers of a network as boxes, as high as their maps and as wide as their depth.
+
+    Args:
+        shapes: sequence of (name, (h, w, channels), is_frozen).
+    """
+    figure, axis = plt.subplots(figsize=(9, 3.4))
+    left = 0.0
+    for name, (height, _, depth), is_frozen in shapes:
+        tall, wide = 0.3 + np.sqrt(height) / 4, 0.25 + np.sqrt(depth) / 30
+        axis.add_patch(
+            plt.Rectangle(
+                (left, -tall / 2),
+                wide,
+                tall,
+                edgecolor="black",
+                facecolor="#C9D6E2" if is_frozen else "#E69F00",
+                hatch="" if is_frozen else "//",
+            )
+        )
+        axis.text(
+            left + wide / 2,
+            tall / 2 + 0.08,
+            f"{height} x {height} x {depth}",
+            rotation=60,
+            fontsize=8,
+            ha="left",
+            va="bottom",
+            rotation_mode="anchor",
+        )
+        axis.text(
+            left + wide / 2,
+            -tall / 2 - 0.08,
+            name,
+            rotation=-60,
+            fontsize=8,
+            ha="left",
+            va="top",
+            rotation_mode="anchor",
+        )
+        left += wide + 0.22
+    axis.set(xlim=(-0.2, left + 0.6), ylim=(-3.9, 3.5))
+    axis.axis("off")
+    return figure
+
+
+def plot_grid(table, value: str = "accuracy", title: str = "") -> plt.Figure:
+    """Show a figure of merit for every training view (rows) and test view (columns).
+
+    Args:
+        table: one row per pair, with train_view, test_view, the value and its low and high end.
+        value: column to show.
+        title: the title of the figure.
+    """
+    names = list(table.train_view.unique())
+    cells = table.set_index(["train_view", "test_view"])
+    figure, axis = plt.subplots(figsize=(1.6 + 0.95 * len(names), 1.4 + 0.72 * len(names)))
+    shown = np.array([[cells.loc[(a, b), value] for b in names] for a in names])
+    axis.imshow(shown, cmap="cividis", vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shown):
+        cell = cells.loc[(names[row], names[column])]
+        text = f"{share:.2f}\n[{cell[f'{value} low']:.2f}, {cell[f'{value} high']:.2f}]"
+        colour = "black" if share > 0.55 else "white"
+        weight = "bold" if row == column else "normal"
+        axis.text(
+            column, row, text, ha="center", va="center", color=colour, fontsize=8, fontweight=weight
+        )
+    ticks = range(len(names))
+    axis.set(xticks=ticks, yticks=ticks, xlabel="tested on", ylabel="trained on", title=title)
+    axis.set_xticklabels(names, rotation=30, ha="right", fontsize=9)
+    axis.set_yticklabels(names, fontsize=9)
+    axis.spines[:].set_visible(False)
+    return figure
+
+
+def plot_effects(table) -> plt.Figure:
+    """Show the factorial's effects with their intervals, one panel a measure.
+
+    Args:
+        table: what `experiments.factor_effects` returns: measure, factor, effect, low, high.
+    """
+    measures = list(table.measure.unique())
+    figure, axes = plt.subplots(1, len(measures), figsize=(9, 3.2), sharey=True)
+    for axis, measure in zip(np.atleast_1d(axes), measures, strict=True):
+        part = table[table.measure == measure].reset_index(drop=True)
+        axis.axvline(0, color="black", linestyle="-", marker="", linewidth=0.8)
+        for place, row in part.iterrows():
+            axis.plot(
+                [row.low, row.high], [place, place], color="#0072B2", marker="|", linestyle="-"
+            )
+            axis.plot(row.effect, place, color="#0072B2", marker="o")
+        axis.set(xlabel=f"change of {measure}", yticks=range(len(part)))
+        axis.set_yticklabels(part.factor)
+        axis.grid(axis="x")
+    axis.invert_yaxis()
+    return figure
+
+
+def plot_sweep(table, value: str = "accuracy") -> plt.Figure:
+    """Show a figure of merit over the confounding of the training set, one line per view.
+
+    Args:
+        table: one row per point, with confounding, view, the value and its low and high end.
+        value: column to show.
+    """
+    figure, axis = plt.subplots(figsize=(7, 3.6))
+    for shift, (name, part) in enumerate(table.groupby("view", sort=False)):
+        places = part.confounding + 0.01 * shift  # side by side, so that no interval hides another
+        spread = [part[value] - part[f"{value} low"], part[f"{value} high"] - part[value]]
+        axis.errorbar(places, part[value], yerr=spread, label=name, capsize=3)
+    axis.set(xlabel="confounding of source and class in training", ylabel=value, ylim=(0, 1))
+    axis.legend(loc="lower left")
+    return figure
+
+
+QUESTIONS = {  # as `studies.measure_shortcuts` names them: colour, a second cue, the words
+    "hospital": ("#D55E00", "X", "Which hospital? (normal lungs only)"),
+    "class, known hospitals": ("#0072B2", "o", "Which class? (hospitals of the training)"),
+    "class, unseen hospitals": ("#009E73", "s", "Which class? (hospitals left out)"),
+}
+
+
+def plot_shortcuts(table) -> plt.Figure:
+    """Show for each view how well it tells the hospital, and the class at home and elsewhere.
+
+    Each answer is drawn between guessing (0) and always right (1), so that questions with two
+    and with three answers can be compared. The way from the round to the square mark is what a
+    new hospital costs.
+
+    Args:
+        table: what `studies.measure_shortcuts` returns.
+    """
+    views = list(dict.fromkeys(table.view))[::-1]
+    figure, axis = plt.subplots(figsize=(7.6, 1.2 + 0.5 * len(views)))
+    for shift, (question, (colour, marker, words)) in enumerate(QUESTIONS.items()):
+        part = table[table.question == question].set_index("view").loc[views]
+        skill = [
+            (part[name] - part.chance) / (1 - part.chance) for name in ("value", "low", "high")
+        ]
+        places = [place + 0.22 * (1 - shift) for place in range(len(views))]
+        spread = [skill[0] - skill[1], skill[2] - skill[0]]
+        axis.errorbar(
+            skill[0],
+            places,
+            xerr=[gap.clip(lower=0) for gap in spread],
+            color=colour,
+            marker=marker,
+            linestyle="none",
+            capsize=2,
+            label=words,
+        )
+    axis.axvline(0, color="0.4", linestyle=":")
+    axis.set(yticks=range(len(views)), xlim=(-0.5, 1.05), xlabel="0 guessing, 1 always right")
+    axis.set_yticklabels(views)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=1, frameon=False)
+    return figure
+
+
+FOLD_MARKS = {"image": ("#0072B2", "o"), "patient": ("#D55E00", "s")}  # a second cue: the marker
+MEASURES = {"recall": "recall", "precision": "precision", "ece": "calibration error"}
+
+
+def plot_stacks(table, targets: dict | None = None) -> plt.Figure:
+    """Show the accuracy of recipes, one row per recipe, one mark per way to fold.
+
+    Args:
+        table: what `studies.folds_table` returns: recipe, folds, accuracy, low, high, n, seed.
+            Accuracy and interval ends are averaged over the seeds; each seed is a faint mark.
+        targets: published accuracies to draw as lines, folds -> accuracy.
+    """
+    names = list(table.recipe.unique())
+    figure, axis = plt.subplots(figsize=(8, 1.2 + 0.5 * len(names)))
+    for shift, (way, part) in zip((-0.12, 0.12), table.groupby("folds"), strict=False):
+        colour, marker = FOLD_MARKS[way]
+        means = part.groupby("recipe")[["accuracy", "low", "high"]].mean().loc[names]
+        places = [place + shift for place in range(len(names))]
+        spread = [means.accuracy - means.low, means.high - means.accuracy]
+        label = f"folds by {way}"
+        axis.errorbar(
+            means.accuracy,
+            places,
+            xerr=spread,
+            color=colour,
+            marker=marker,
+            linestyle="",
+            capsize=3,
+            label=label,
+        )
+        seeds = part.recipe.map(names.index) + shift
+        axis.plot(part.accuracy, seeds, color=colour, marker="|", linestyle="", alpha=0.6)
+        if targets and way in targets:
+            axis.axvline(targets[way], color=colour, linestyle="--", marker="", linewidth=1)
+    axis.set(xlabel="accuracy", yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
+    axis.set_yticklabels(names)
+    axis.grid(axis="x")
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    return figure
+
+
+def plot_tuning(trials, importance) -> plt.Figure:
+    """Show the losses of a study in order, and what its settings explain of them.
+
+    Args:
+        trials: what `studies.best_trials` returns: trial, state, loss.
+        importance: as `studies.importances` returns it, setting -> share.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
+    marks = {"complete": ("#0072B2", "o"), "pruned": ("#999999", "x")}
+    for state, part in trials.groupby("state"):
+        colour, marker = marks.get(state, ("black", "."))
+        left.plot(part.trial, part.loss, color=colour, marker=marker, linestyle="", label=state)
+    finished = trials[trials.state == "complete"].sort_values("trial")
+    left.step(
+        finished.trial,
+        finished.loss.cummin(),
+        where="post",
+        color="black",
+        linestyle="-",
+        marker="",
+        label="best so far",
+    )
+    left.set(xlabel="trial", ylabel="validation loss (nats)")
+    left.legend(loc="upper right")
+    shown = importance.sort_values()
+    right.barh([name.replace("_", " ") for name in shown.index], shown, color="#0072B2")
+    right.set(xlabel="share of importance", xlim=(0, 1))
+    return figure
+
+
+def plot_upsampling(table) -> plt.Figure:
+    """Show recall, precision and calibration of COVID-19 over the rate, a panel each.
+
+    Args:
+        table: what `studies.upsampling_study` returns: rate, and each figure with its low and high
+            end.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(9, 3.2))
+    for axis, (name, word) in zip(axes, MEASURES.items(), strict=True):
+        spread = [table[name] - table[f"{name}_low"], table[f"{name}_high"] - table[name]]
+        axis.errorbar(table.rate, table[name], yerr=spread, color="#0072B2", marker="o", capsize=3)
+        axis.axvline(0.30, color="black", linestyle=":", marker="", linewidth=1)
+        axis.set(xlabel="share of COVID-19 in a batch", title=f"{word} of COVID-19")
+        axis.set_ylim(0, None if name == "ece" else 1.02)
+    axes[0].text(0.31, 0.05, "the report's", fontsize=8)
+    return figure
+
+
+def plot_learning_curve(table) -> plt.Figure:
+    """Show accuracy over the number of images trained on.
+
+    Args:
+        table: what `studies.learning_curve` returns.
+    """
+    figure, axis = plt.subplots(figsize=(6, 3.4))
+    spread = [table.accuracy - table.low, table.high - table.accuracy]
+    axis.errorbar(table.images, table.accuracy, yerr=spread, color="#0072B2", marker="o", capsize=3)
+    axis.set(xscale="log", xlabel="training images (logarithmic)", ylabel="accuracy")
+    axis.set_xticks(table.images, [f"{images:.0f}" for images in table.images])
+    axis.minorticks_off()
+    return figure

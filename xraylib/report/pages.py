@@ -1,0 +1,165 @@
+"""What a chapter shows of its results: kept tables, numbers for the prose, the box at its end."""
+
+import html
+import inspect
+import os
+import platform
+import textwrap
+from datetime import date
+from pathlib import Path
+from string import Formatter
+
+import pandas as pd
+from IPython.display import Markdown, display
+
+from xraylib import files
+from xraylib.config import PROFILES, home
+
+BUILD = "make book PROFILE={profile}"
+TRACKED = Path(__file__).resolve().parents[2] / "book" / "results"
+SHIPPED = (
+    Path(__file__).resolve().parents[1] / "measured"
+)  # an installation's copy of book/results/real
+
+
+def tables_folder(profile: str) -> Path:
+    """Return where the tables of a profile lie: in the book's clone, else in `XRAYLIB_HOME`."""
+    base = TRACKED if TRACKED.parent.is_dir() else home("results")
+    path = base / profile
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def save_table(table: pd.DataFrame, profile: str, name: str, command: str = "") -> None:
+    """Write a table as CSV, whole or not at all, with the day, machine and command of the run.
+
+    Args:
+        table: numbers of a run.
+        profile, name: which folder and which file, without its ending.
+        command: what was typed; without, the book was built.
+    """
+    stamped = table.assign(
+        date=date.today().isoformat(),
+        machine=f"{os.cpu_count()} cores, {platform.machine()}",
+        command=command or BUILD.format(profile=profile),
+    )
+    target = tables_folder(profile) / f"{name}.csv"
+    with files.whole_file(target) as part:
+        stamped.to_csv(part, index=False, float_format="%.6g")
+
+
+def load_table(profile: str, name: str) -> pd.DataFrame:
+    """Read a table that an earlier run wrote.
+
+    Those of the profile `real` come with the package, so that every reader can see them.
+
+    Raises:
+        FileNotFoundError: no run of that profile has written it.
+    """
+    path = tables_folder(profile) / f"{name}.csv"
+    if not path.exists() and profile == "real":
+        path = SHIPPED / path.name
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: run the book with the profile {profile} first")
+    return pd.read_csv(path)
+
+
+def table_origin(profile: str, name: str) -> str:
+    """Say in a line when, where, by what command and on what data a table was measured."""
+    row = load_table(profile, name).iloc[-1]
+    command = row.get("command", BUILD.format(profile=profile))
+    data = row.get("data", PROFILES[profile].dataset)
+    return f"measured on {row['date']}, {row['machine']}; data: {data}; command: {command}"
+
+
+GLUED = "application/papermill.record/"  # MyST-NB keeps such an output and shows none of it
+BOX_STYLE = "border-left: 4px solid #0072B2; padding: 0.4em 1em; margin: 1em 0"
+
+
+def percent(value: float, low: float | None = None, high: float | None = None) -> str:
+    """Write a share in per cent, with its interval where there is one.
+
+    Args:
+        value: 0 to 1.
+        low, high: the ends of its interval, 0 to 1.
+
+    Returns:
+        the text.
+
+    >>> percent(0.803), percent(0.803, 0.779, 0.826)
+    ('80.3 %', '80.3 % [77.9, 82.6]')
+    """
+    interval = "" if low is None else f" [{low * 100:.1f}, {high * 100:.1f}]"
+    return f"{value * 100:.1f} %{interval}"
+
+
+def figure_text(row, name: str) -> str:
+    """Write one figure of a results table and its interval, in per cent.
+
+    Args:
+        row: a row with `name`, `name low` and `name high`, as `metrics.figures_row` gives them.
+        name: the name of the figure, such as `accuracy`.
+
+    Returns:
+        the text, as of `percent`.
+    """
+    return percent(row[name], row[f"{name} low"], row[f"{name} high"])
+
+
+def glue(**texts: str) -> None:
+    """Keep texts under their names, for the prose of any page of the book.
+
+    A page takes one with the role `glue:text`, as `notebooks/04_results.ipynb::name:s`.
+
+    Args:
+        texts: name -> what the page shall say.
+    """
+    for name, text in texts.items():
+        scrap = {"name": name, "mime_prefix": GLUED}
+        display({f"{GLUED}text/plain": str(text)}, raw=True, metadata={"scrapbook": scrap})
+
+
+def report_box(said: str, found: str, **texts: str) -> None:
+    """Show what the report said beside what this run found, and glue the numbers.
+
+    It is an output and not prose, so that the numbers stand in it wherever the notebook runs.
+
+    Args:
+        said: what the report said, with the names of numbers in braces.
+        found: what this run found, likewise.
+        texts: name -> number as text, each of them used.
+
+    Raises:
+        ValueError: a name without a number, or a number that is not used.
+    """
+    wanted = {name for part in (said, found) for _, name, _, _ in Formatter().parse(part) if name}
+    if wanted != set(texts):
+        wrong = ", ".join(sorted(wanted ^ set(texts)))
+        raise ValueError(f"{wrong}: every name in the text needs a number, and every number a name")
+    glue(**texts)
+    plain = [part.format(**texts) for part in (said, found)]
+    shown = [html.escape(text, quote=False) for text in plain]
+    box = (
+        f'<div class="report-box" style="{BOX_STYLE}">'
+        f"<p><strong>The report.</strong> {shown[0]}</p>"
+        f"<p><strong>This book.</strong> {shown[1]}</p></div>"
+    )
+    text = f"The report. {plain[0]}\nThis book. {plain[1]}"
+    display({"text/html": box, "text/plain": text}, raw=True)
+
+
+def show_source(function) -> None:
+    """Show how a function is written, below the sentence that teaches it.
+
+    Of its docstring the first line is shown: the rest stands on the function's own page.
+
+    Args:
+        function: a function of this package.
+    """
+    code = textwrap.dedent(inspect.getsource(function)).rstrip()
+    docstring = inspect.getdoc(function)
+    if docstring:
+        first, last = (code.index('"""'), code.index('"""', code.index('"""') + 3) + 3)
+        code = f'{code[:first]}"""{docstring.splitlines()[0]}"""{code[last:]}'
+    place = function.__module__.replace(".", "/")
+    display(Markdown(f"```python\n# defined in {place}.py\n{code}\n```"))

