@@ -183,7 +183,7 @@ def score_clues(images: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
     Args:
         images: one row per image with label, patient_id, view, source, and what
-            `audit.describe_images` measures; clues whose columns are missing or the same for all
+            `describe_images` measures; clues whose columns are missing or the same for all
             images are left out.
         seed: seeds the folds and of the interval's draws.
 
@@ -252,7 +252,7 @@ class Findings(NamedTuple):
     """All that an audit found out.
 
     Attributes:
-        images: the manifest with the columns of `audit.describe_images`.
+        images: the manifest with the columns of `describe_images`.
         unreadable: its rows with an error.
         pairs: one row per pair of copies: kind (exact or near), distance in bits, first and second
             (paths), and for each of `SIDES` whether the two differ in it.
@@ -290,20 +290,6 @@ def inspect_images(manifest: pd.DataFrame, seed: int = 0) -> Findings:
         data.shared_patients(manifest),
         score_clues(readable[readable.label != ""], seed),
     )
-
-
-def audit(manifest: pd.DataFrame, seed: int = 0) -> tuple[pd.DataFrame, str]:
-    """Audit a manifest in one call.
-
-    Args:
-        manifest: as `inspect_images` takes it.
-        seed: seeds the folds that judge the clues.
-
-    Returns:
-        the table of `checks_table`, and its faults in one sentence.
-    """
-    table = checks_table(inspect_images(manifest, seed))
-    return table, verdict(table)
 
 
 def checks_table(findings: Findings) -> pd.DataFrame:

@@ -313,8 +313,6 @@ def plain_or_zip(path: Path) -> Path | None:
 
 
 COUNTS, REASONS = "covidx_counts", "covidx_reasons"
-COMMAND = "python -m xraylib.covidx_counts"
-DATA = "the sources' metadata and the report's lists"
 
 
 def count_covidx() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -344,10 +342,3 @@ def covidx_tables() -> tuple[pd.DataFrame, pd.DataFrame, str]:
         counts, reasons = (report.load_table("real", name) for name in (COUNTS, REASONS))
         counts = counts[["chosen_by", "source", *CLASS_NAMES, "total"]]
         return counts, reasons[["source", "reason", "images"]], report.table_origin("real", COUNTS)
-
-
-def main() -> None:
-    """Count, print and keep both tables."""
-    for name, table in zip((COUNTS, REASONS), count_covidx(), strict=True):
-        print(table.to_string(index=False), end="\n\n")
-        report.save_table(table.assign(data=DATA), "real", name, COMMAND)
