@@ -87,13 +87,13 @@ class RunConfig:
 PROFILES = {
     "smoke": RunConfig(  # does every chapter run? The numbers mean nothing
         dataset="phantom",
-        phantom_counts=(48, 36, 24),
-        scale=0.25,
-        epochs=8,
+        phantom_counts=(30, 24, 18),
+        scale=0.15,
+        epochs=6,
         augmented_views=1,
         folds=2,
-        fold_epochs=3,
-        grid_views=("original", "segmented", "lungs erased", "silhouette"),
+        fold_epochs=2,
+        grid_views=("original", "segmented", "lungs erased"),
     ),
     "quick": RunConfig(
         dataset="phantom",

@@ -228,7 +228,7 @@ def _draw_line(image, rng) -> None:
 
 
 UNET_PROFILES = {  # the masks of the report's images are taught by the same real pairs
-    "smoke": UNetConfig(dataset="phantom", epochs=2, steps=10, test_share=0.2),
+    "smoke": UNetConfig(dataset="phantom", epochs=2, steps=7, test_share=0.2),
     "quick": UNetConfig(dataset="phantom", epochs=3, steps=15, test_share=0.2),
     "real": UNetConfig(),
     "report": UNetConfig(),
