@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
 from sklearn.exceptions import UndefinedMetricWarning
 
 
@@ -284,6 +283,8 @@ def bootstrap_mean(values, groups=None, level: float = 0.95, seed: int = 0) -> M
     if len(set(groups.tolist())) < 2:
         value = float(values.mean()) if len(values) else float("nan")
         return Mean(value, float("nan"), float("nan"), len(values))
+    from scipy import stats  # takes a second to load, and nothing else here needs it
+
     _, patient_of = np.unique(groups, return_inverse=True)
     sums, counts = np.bincount(patient_of, values), np.bincount(patient_of)
     draws = stats.bootstrap(
