@@ -6,13 +6,15 @@ make book PROFILE=real ONLY=03_4_experiments
 
 import argparse
 import os
+import queue
 import re
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import date
-from multiprocessing import Manager, get_context
+from multiprocessing import get_context
 from pathlib import Path
 from threading import Thread
 
@@ -43,6 +45,8 @@ ERROR_LINES = 15
 # Quick chapters: one starts, draws or waits while the other computes; runs are shared.
 # Others compute for so long that they had better do so one after the other, on all cores.
 AT_ONCE = {"smoke": 2, "quick": 2}
+LOG_SECONDS = 30  # between two lines of progress where no terminal shows a bar
+BAR = "{bar:20} {n_fmt} of {total_fmt} cells [{elapsed}]{postfix}"
 THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -81,43 +85,73 @@ papermill.engines.papermill_engines.register("telling", TellingEngine)
 
 
 class Progress:
-    """A line that counts cells, and names the chapters that run and the cell each is at.
+    """Says how many cells have run, which chapters run now, and the cell that each is at.
 
-    On a terminal the line is drawn anew at once, in a log every half minute.
+    On a terminal that is one line with a bar, drawn anew every second. In a log it is a new line
+    when a chapter begins or ends, and otherwise one in half a minute.
 
     Args:
         cells: how many each chapter has, by its name.
-        stream: where the line is written.
+        stream: where it is written.
     """
 
     def __init__(self, cells: dict[str, int], stream=None):
-        stream = stream or sys.stderr
+        self.stream = stream or sys.stderr
         self.cells, self.done, self.at = cells, dict.fromkeys(cells, 0), {}
-        every = 0.1 if stream.isatty() else 30
-        shape = "{n_fmt} of {total_fmt} cells [{elapsed}]{postfix}"
-        total = sum(cells.values())
-        self.bar = tqdm(total=total, file=stream, mininterval=every, bar_format=shape)
+        plain = not self.stream.isatty()
+        self.every = LOG_SECONDS if plain else 1
+        self.start = self.written = time.monotonic()
+        width = shutil.get_terminal_size().columns  # 80 on a terminal that tells none
+        options = {"disable": plain, "ncols": width, "bar_format": BAR}
+        self.bar = tqdm(total=sum(cells.values()), file=self.stream, **options)
 
     def begin(self, chapter: str, cell: str, place: int) -> None:
         """Say that a chapter has come to a cell."""
+        is_new = chapter not in self.at
         self.done[chapter], self.at[chapter] = min(place, self.cells[chapter]), cell
-        self._draw()
+        self.draw(is_new)
 
     def finish(self, chapter: str) -> None:
         """Say that a chapter is done."""
         self.done[chapter] = self.cells[chapter]
         self.at.pop(chapter, None)
-        self._draw()
+        self.draw(True)
 
-    def _draw(self) -> None:
-        running = [f"{chapter} at {cell}" for chapter, cell in sorted(self.at.items())]
-        self.bar.set_postfix_str("; ".join(running), refresh=False)
-        self.bar.update(sum(self.done.values()) - self.bar.n)
+    def draw(self, now: bool = False) -> None:
+        """Write where the book is.
+
+        Args:
+            now: in a log, too, that has got a line only a moment ago.
+        """
+        n, running = sum(self.done.values()), [f"{name} at {self.at[name]}" for name in self.at]
+        if not self.bar.disable:
+            self.bar.n = n
+            self.bar.set_postfix_str(", ".join(running))
+        elif now or time.monotonic() - self.written >= self.every:
+            self.written = time.monotonic()
+            took = tqdm.format_interval(self.written - self.start)
+            text = ", ".join([f"{n} of {self.bar.total} cells [{took}]", *running])
+            print(text, file=self.stream, flush=True)
 
     def follow(self, news) -> None:
-        """Take the news of other processes from a queue, until it brings None."""
-        for chapter, cell, place in iter(news.get, None):
-            self.begin(chapter, cell, place)
+        """Take news of other processes from a queue until it brings None.
+
+        Args:
+            news: of (chapter, cell, place); no cell means that the chapter is done.
+        """
+        while True:
+            try:
+                told = news.get(timeout=self.every)
+            except queue.Empty:
+                self.draw()  # a long cell: say that it still runs
+                continue
+            if told is None:
+                return
+            chapter, cell, place = told
+            if cell is None:
+                self.finish(chapter)
+            else:
+                self.begin(chapter, cell, place)
 
 
 class BookError(Exception):
@@ -275,9 +309,9 @@ def execute_all(root: Path, profile: str, only: str | None) -> None:
     at_once = min(AT_ONCE.get(profile, 1), len(stale))
     # the last chapters take longest: begun first, none is left to run alone
     order = stale if at_once == 1 else stale[::-1]
-    progress = Progress({path.stem: n_cells(path) for path in stale})
-    workers = ProcessPoolExecutor(at_once, get_context("spawn"), share_cores, (at_once,))
-    with Manager() as manager, workers as pool:
+    progress, spawn = Progress({path.stem: n_cells(path) for path in stale}), get_context("spawn")
+    workers = ProcessPoolExecutor(at_once, spawn, share_cores, (at_once,))
+    with spawn.Manager() as manager, workers as pool:
         news = manager.Queue()
         follower = Thread(target=progress.follow, args=(news,), daemon=True)
         follower.start()
@@ -286,7 +320,7 @@ def execute_all(root: Path, profile: str, only: str | None) -> None:
         ]
         try:
             for done in as_completed(running):
-                progress.finish(done.result())
+                news.put((done.result(), None, None))  # behind its cells, in the same queue
         except BookError:
             pool.shutdown(cancel_futures=True)
             raise

@@ -9,6 +9,7 @@ import xraylib
 from xraylib.config import home
 
 PACKAGE = Path(xraylib.__file__).parent
+TOOLS = [Path(__file__).with_name(name) for name in ("build.py", "links.py")]  # write into a copy
 CODE = (".py", ".csv", ".sha256", ".mplstyle", ".css", ".js")  # files that make up the package
 MADE_HERE = "phantom"  # data drawn by the book itself follow from the package's sources
 
@@ -16,8 +17,8 @@ MADE_HERE = "phantom"  # data drawn by the book itself follow from the package's
 def stamp(source: Path, profile: str, root: Path) -> str:
     """Return a hash of all that decides what a chapter shows.
 
-    That is the notebook, the package, the profile, the tables measured with other profiles, and
-    the names, sizes and times of the data that lie in `XRAYLIB_HOME`.
+    That is the notebook, the package, what the builder adds to a chapter, the profile, the tables
+    measured with other profiles, and the names, sizes and times of the data in `XRAYLIB_HOME`.
 
     Args:
         source: the notebook.
@@ -27,7 +28,7 @@ def stamp(source: Path, profile: str, root: Path) -> str:
     digest = hashlib.sha256(profile.encode())
     tables = [t for t in (root / "book/results").glob("*/*.csv") if t.parent.name != profile]
     code = [path for path in PACKAGE.rglob("*") if path.suffix in CODE]
-    for path in [source, *sorted(code), *sorted(tables)]:
+    for path in [source, *TOOLS, *sorted(code), *sorted(tables)]:
         digest.update(path.name.encode() + path.read_bytes())
     for path in _data_paths():
         status = path.stat()

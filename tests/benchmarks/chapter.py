@@ -7,10 +7,10 @@ from pathlib import Path
 
 import papermill
 from common import real_manifest
-from tools.build import ROOT
 
 from xraylib import config
 
+ROOT = Path(__file__).resolve().parents[2]
 CHAPTER = "notebooks/06_future_work.ipynb"
 
 

@@ -15,6 +15,7 @@ from xraylib import config, experiments, images, lungs, network, sources
 from xraylib.config import CLASS_NAMES, COVID
 from xraylib.data import report_counts
 from xraylib.images import Preprocessing
+from xraylib.lungs import masks
 from xraylib.network import UpsampledBatches, features
 
 TABLE_1 = (8851, 6044, 266)  # the report's images of each class
@@ -85,7 +86,7 @@ def unit_costs(settings) -> dict[str, np.ndarray]:
 
 def extraction(table, view, settings) -> np.ndarray:
     """Return the cost of an image, once the network is built and traced."""
-    network.extract_features(table[: network.BATCH], view, settings.scaling)
+    network.extract_features(table[: features.BATCH], view, settings.scaling)
     return cost(lambda: network.extract_features(table, view, settings.scaling)) / len(table)
 
 
@@ -97,11 +98,11 @@ def read_all(table, settings) -> None:
 
 
 def mask_cost(table) -> np.ndarray:
-    network = lungs.build_in_fast_precision(lungs.UNET_PROFILES["report"], pretrained=False)
+    unet = masks.build_in_fast_precision(lungs.UNET_PROFILES["report"], pretrained=False)
     grey = [images.read_grey(path) for path in table.path]
-    batches = [grey[i : i + lungs.BATCH] for i in range(0, len(grey), lungs.BATCH)]
-    lungs.segment_images(network, batches[0])  # the first call traces
-    return cost(lambda: [lungs.segment_images(network, batch) for batch in batches]) / len(grey)
+    batches = [grey[i : i + masks.BATCH] for i in range(0, len(grey), masks.BATCH)]
+    lungs.segment_images(unet, batches[0])  # the first call traces
+    return cost(lambda: [lungs.segment_images(unet, batch) for batch in batches]) / len(grey)
 
 
 def head_costs(kept: np.ndarray, settings) -> tuple[np.ndarray, np.ndarray]:

@@ -6,18 +6,20 @@ import numpy as np
 from common import empty_features, gflop, real_manifest, seconds, sgemm_gflops
 
 from xraylib import config, experiments, images, lungs, sources
+from xraylib.experiments import comparisons
 from xraylib.images import Preprocessing
+from xraylib.lungs import masks, training
 from xraylib.network import extract_features, fit_head
 
 
 def unet_ratio() -> None:
     """(d) U-Net inference against the machine's own float32 matrix product."""
     manifest, data = real_manifest()
-    network = lungs.build_in_fast_precision(lungs.UNET_PROFILES["real"], pretrained=False)
+    network = masks.build_in_fast_precision(lungs.UNET_PROFILES["real"], pretrained=False)
     grey = [images.read_grey(path) for path in manifest.path[:256]]
-    lungs.segment_images(network, grey[: lungs.BATCH])  # the first call traces
-    starts = range(0, len(grey), lungs.BATCH)
-    took = seconds(lambda: [lungs.segment_images(network, grey[i:][: lungs.BATCH]) for i in starts])
+    lungs.segment_images(network, grey[: masks.BATCH])  # the first call traces
+    starts = range(0, len(grey), masks.BATCH)
+    took = seconds(lambda: [lungs.segment_images(network, grey[i:][: masks.BATCH]) for i in starts])
     speed, cost, peak = len(grey) / took, gflop(network), sgemm_gflops()
     print(f"(d) lung masks of {len(grey)} images of {data}, cleaned: {speed:.1f} images/s")
     print(f"    = {speed * cost:.0f} GFLOP/s; sgemm {peak:.0f} GFLOP/s")
@@ -35,7 +37,7 @@ def profile_stages() -> None:
         train = round(n * (1 - 1 / settings.folds) / (1 - settings.upsampling_rate))
         unit = unit_seconds(settings, unet)
         trained = {experiments.VIEWS[view] for view in settings.grid_views}
-        trained |= {cell.experiment.train for cell in experiments.FACTORIAL}
+        trained |= {cell.experiment.train for cell in comparisons.FACTORIAL}
         moving = sum(view.transform != "none" for view in trained)
         views = len(trained) - moving + moving * settings.augmented_views
         # experiments 1 to 3 and 1 by image; then in folds 1 by image, the grid, the factorial
@@ -54,13 +56,13 @@ def profile_stages() -> None:
 def unit_seconds(settings, unet) -> dict[str, float]:
     """Return the seconds of one unit of each stage, on phantoms."""
     table = sources.provide(config.profile("quick")).head(96)
-    network = lungs.compile_unet(unet, start=None)
+    network = training.compile_unet(unet, start=None)
     pairs_read = lungs.read_pairs(table[:8], unet.size)
     batches = lungs.PairBatches(*pairs_read, unet.but(steps=10), 0)
     network.fit(batches, verbose=0)  # the first call traces
     step = seconds(lambda: network.fit(batches, shuffle=False, verbose=0)) / 10
     grey = [images.read_grey(path) for path in table.path]
-    lungs.segment_images(network, grey[: lungs.BATCH])
+    lungs.segment_images(network, grey[: masks.BATCH])
     mask = seconds(lambda: lungs.segment_images(network, grey)) / len(grey)
     with empty_features():
         took = seconds(lambda: extract_features(table, Preprocessing(), settings.scaling))

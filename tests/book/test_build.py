@@ -3,15 +3,16 @@
 import io
 import json
 import os
+import queue
 import shutil
 import sys
+import threading
+import time
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from tools import build, freshness
-
-pytestmark = pytest.mark.slow  # starts kernels
 
 KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
 GOOD = "import uuid, sys, os\nprint(PROFILE, uuid.uuid4(), sys.executable, os.getcwd())"
@@ -53,6 +54,7 @@ def printed(root, name) -> str:
     return "".join(output.get("text", "") for output in cell.outputs)
 
 
+@pytest.mark.slow
 def test_two_builds_in_a_row(root, capsys):
     for _ in range(2):
         assert build.main(["--profile", "real"], root) == 0
@@ -63,12 +65,14 @@ def test_two_builds_in_a_row(root, capsys):
     assert "Chapter 02_second" in (root / "book/_build/html/index.html").read_text("utf8")
 
 
+@pytest.mark.slow
 def test_a_warning_stops_the_build(root, capsys):
     (root / "book/index.md").write_text("# Book\n\n{ref}`nowhere`\n")
     assert build.main([], root) == 1
     assert "jupyter-book failed" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_notebook_runs_in_its_own_folder_on_this_python(root):
     build.execute_all(root, "real", None)
     profile, _, python, folder = printed(root, "01_first").split()
@@ -77,6 +81,7 @@ def test_a_notebook_runs_in_its_own_folder_on_this_python(root):
     assert folder == str(root / "notebooks")
 
 
+@pytest.mark.slow
 def test_quick_chapters_run_beside_each_other_and_share_the_cores(root):
     code = f"import os\nprint(*[os.environ[name] for name in {build.THREADS}])"
     for name in ("01_first", "02_second"):
@@ -88,6 +93,7 @@ def test_quick_chapters_run_beside_each_other_and_share_the_cores(root):
     assert printed(root, "01_first").split() == [str(os.cpu_count())] * len(build.THREADS)
 
 
+@pytest.mark.slow
 def test_the_injected_parameter_is_folded(root):
     build.execute_all(root, "real", None)
     cells = nbformat.read(root / "book/notebooks/01_first.ipynb", as_version=4).cells
@@ -105,6 +111,7 @@ def test_an_unknown_parameter_stops_before_anything_runs(root, capsys):
     assert not (root / "book/notebooks").exists()
 
 
+@pytest.mark.slow
 def test_a_failing_notebook_stops_the_build_and_is_left_to_look_at(root, capsys):
     write_notebook(root, "02_second", "print('so far')\nraise ValueError('no lung found')")
     assert build.main([], root) == 1
@@ -124,6 +131,7 @@ def test_a_failing_notebook_stops_the_build_and_is_left_to_look_at(root, capsys)
     assert not (root / "book/notebooks/02_second.failed.ipynb").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_kernel_is_reported(root, capsys):
     write_notebook(root, "01_first", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     assert build.main([], root) == 1
@@ -133,6 +141,7 @@ def test_a_killed_kernel_is_reported(root, capsys):
     assert (root / "book/notebooks/01_first.failed.ipynb").exists()
 
 
+@pytest.mark.slow
 def test_only_one_notebook_runs_again_and_profiles_never_mix(root):
     build.execute_all(root, "quick", None)
     first, second = printed(root, "01_first"), printed(root, "02_second")
@@ -143,6 +152,7 @@ def test_only_one_notebook_runs_again_and_profiles_never_mix(root):
     assert printed(root, "01_first").startswith("real")
 
 
+@pytest.mark.slow
 def test_a_copy_is_kept_until_its_notebook_changes(root):
     build.execute_all(root, "quick", None)
     first, second = printed(root, "01_first"), printed(root, "02_second")
@@ -205,7 +215,7 @@ def test_progress_counts_cells_and_names_the_chapters_that_run():
     screen = io.StringIO()
     screen.isatty = lambda: True
     progress = build.Progress({"05_discussion": 20, "06_future_work": 10}, screen)
-    progress.bar.mininterval = 0
+    progress.every = 0
     progress.begin("05_discussion", "grid", 7)
     progress.begin("06_future_work", "setup", 2)
     assert progress.bar.n == 9
@@ -216,6 +226,37 @@ def test_progress_counts_cells_and_names_the_chapters_that_run():
     assert "06_future_work" not in last
 
 
+@pytest.mark.slow
 def test_a_build_tells_where_it_is(root, capsys):
     build.execute_all(root, "real", None)
-    assert "of 6 cells" in capsys.readouterr().err
+    log = capsys.readouterr().err
+    assert "of 6 cells" in log  # the line of the start
+    assert "01_first at title" in log
+    assert "6 of 6 cells" in log.splitlines()[-1]
+
+
+def test_progress_speaks_while_a_long_cell_runs():
+    screen, news = io.StringIO(), queue.Queue()
+    progress = build.Progress({"05_discussion": 20}, screen)
+    progress.every = 0.05
+    follower = threading.Thread(target=progress.follow, args=(news,))
+    follower.start()
+    news.put(("05_discussion", "grid", 7))
+    time.sleep(0.5)
+    news.put(None)
+    follower.join()
+    assert "7 of 20 cells" in screen.getvalue()
+    assert screen.getvalue().count("05_discussion at grid") > 1
+
+
+def test_a_log_gets_plain_lines_where_a_chapter_begins_or_ends():
+    log, news = io.StringIO(), queue.Queue()
+    told = [("01_first", "title", 0), ("02_second", "title", 0), ("01_first", "code", 2)]
+    for item in (*told, ("01_first", None, None), None):
+        news.put(item)
+    build.Progress({"01_first": 3, "02_second": 3}, log).follow(news)
+    assert [line.replace(" [00:00]", "") for line in log.getvalue().splitlines()] == [
+        "0 of 6 cells, 01_first at title",
+        "0 of 6 cells, 01_first at title, 02_second at title",
+        "3 of 6 cells, 02_second at title",
+    ]

@@ -8,9 +8,12 @@ from tools import freshness
 def book(tmp_path, monkeypatch):
     monkeypatch.setenv("XRAYLIB_HOME", str(tmp_path / "home"))
     package = tmp_path / "package"
-    package.mkdir()
-    (package / "code.py").write_text("x = 1")
+    (package / "room").mkdir(parents=True)
+    for name in ("package/code.py", "package/room/code.py", "package/room/style.mplstyle"):
+        (tmp_path / name).write_text("x = 1")
+    (tmp_path / "builder.py").write_text("x = 1")
     monkeypatch.setattr(freshness, "PACKAGE", package)
+    monkeypatch.setattr(freshness, "TOOLS", [tmp_path / "builder.py"])
     for profile in ("quick", "real"):
         (tmp_path / "book/results" / profile).mkdir(parents=True)
         (tmp_path / "book/results" / profile / "grid.csv").write_text("n\n1\n")
@@ -34,7 +37,15 @@ def test_profiles_differ(book):
 
 
 @pytest.mark.parametrize(
-    "changed", ["chapter.ipynb", "package/code.py", "book/results/real/grid.csv"]
+    "changed",
+    [
+        "chapter.ipynb",
+        "package/code.py",
+        "package/room/code.py",
+        "package/room/style.mplstyle",
+        "builder.py",
+        "book/results/real/grid.csv",
+    ],
 )
 def test_what_a_chapter_is_made_from(book, changed):
     before = stamp(book)

@@ -1,5 +1,6 @@
 """Links from chapters to the documentation, and whether everything public is documented."""
 
+import ast
 import importlib
 import inspect
 import re
@@ -59,6 +60,14 @@ def test_a_notebook_without_the_package_gets_no_links():
 def test_every_module_stands_on_one_page_of_the_documentation():
     listed = re.findall(r"automodule:: ([\w.]+)", "".join(API.values()))
     assert sorted(listed) == sorted(MODULES), "add the module to a page in book/api"
+
+
+def test_the_page_of_a_room_begins_with_its_sentence():
+    for face in (build.ROOT / "xraylib").glob("*/__init__.py"):
+        sentence = ast.get_docstring(ast.parse(face.read_text("utf8")))
+        room = face.parent.name
+        assert API[room].splitlines()[2] == sentence, room
+        assert f"| [{room}]({room}.md) | {sentence} |" in API["index"]
 
 
 @pytest.mark.parametrize("name", MODULES)

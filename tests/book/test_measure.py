@@ -1,8 +1,9 @@
-"""Experiments trained again on the same split."""
+"""Tables that take too long for a chapter, and what the kept ones say of themselves."""
 
+import pandas as pd
 import pytest
 from conftest import make_manifest
-from tools import measure
+from tools import build, measure
 
 from xraylib import experiments, report
 from xraylib.config import RunConfig
@@ -30,3 +31,35 @@ def test_the_kept_table_holds_one_run_of_every_training():
     assert not table.duplicated(["experiment", "run_seed"]).any()
     assert (table.groupby("experiment").size() == measure.TIMES).all()
     assert table.n.nunique() == table.seed.nunique() == 1
+
+
+def test_a_table_is_kept_with_the_command_that_measured_it(monkeypatch, capsys):
+    def folds(name: str) -> pd.DataFrame:
+        return pd.DataFrame({"profile": [name]})
+
+    kept = []
+    monkeypatch.setattr(measure, "TABLES", (folds,))
+    monkeypatch.setattr(report, "save_table", lambda *arguments: kept.append(arguments))
+    measure.main(["folds", "--profile", "real"])
+    ((table, *where),) = kept
+    assert table.profile.tolist() == ["real"]
+    assert where == ["real", "folds", "make measure TABLE=folds PROFILE=real"]
+    assert "real" in capsys.readouterr().out
+
+
+def test_an_unknown_table_is_refused_with_the_names_there_are(capsys):
+    with pytest.raises(SystemExit):
+        measure.main(["fold"])
+    message = capsys.readouterr().err
+    assert all(table.__name__ in message for table in measure.TABLES)
+
+
+KEPT = sorted((build.ROOT / "book/results/real").glob("*.csv"))
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_a_kept_table_names_a_command_that_there_is(path):
+    known = {"make book PROFILE=real", f"python -m xraylib.audit kermany --keep {path.stem}"}
+    if path.stem in [table.__name__ for table in measure.TABLES]:
+        known.add(f"make measure TABLE={path.stem} PROFILE=real")
+    assert set(pd.read_csv(path).get("command", [])) <= known, "measure it again"
