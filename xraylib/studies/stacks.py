@@ -358,8 +358,8 @@ def shared_errors(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
     Returns:
         one row per class, and one for all: class, n, wrong (the mean share over the recipes),
-        shared (the share that all call by the same wrong class) with low and high (95 % Wilson), and
-        by chance (the share that all would get wrong, were their errors independent).
+        shared (the share that all call by the same wrong class) with low and high (95 % Wilson),
+        and by chance (the share that all would get wrong, were their errors independent).
     """
     called = pd.DataFrame(
         {name: table.set_index("path").prediction for name, table in tables.items()}
