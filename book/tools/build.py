@@ -101,8 +101,8 @@ class Progress:
         plain = not self.stream.isatty()
         self.every = LOG_SECONDS if plain else 1
         self.start = self.written = time.monotonic()
-        width = shutil.get_terminal_size().columns  # 80 on a terminal that tells none
-        options = {"disable": plain, "ncols": width, "bar_format": BAR}
+        columns, lines = shutil.get_terminal_size()  # tqdm is silent where a terminal tells none
+        options = {"disable": plain, "ncols": columns, "nrows": lines, "bar_format": BAR}
         self.bar = tqdm(total=sum(cells.values()), file=self.stream, **options)
 
     def begin(self, chapter: str, cell: str, place: int) -> None:
