@@ -250,7 +250,7 @@ def patient_name(source: str, number: str) -> str:
 
     Figure 1 adds a letter where a patient has several images: COVID-00039a, b and c are one.
 
-    >>> patient("figure1", "COVID-00039b"), patient("cohen", "46")
+    >>> patient_name("figure1", "COVID-00039b"), patient_name("cohen", "46")
     ('figure1-COVID-00039', 'cohen-46')
     """
     if source == "figure1":
