@@ -46,7 +46,7 @@ ERROR_LINES = 15
 # Others compute for so long that they had better do so one after the other, on all cores.
 AT_ONCE = {"smoke": 2, "quick": 2}
 LOG_SECONDS = 30  # between two lines of progress where no terminal shows a bar
-BAR = "{bar:20} {n_fmt} of {total_fmt} cells [{elapsed}]{postfix}"
+BAR = "{bar:10} {n_fmt} of {total_fmt} cells [{elapsed}]{postfix}"
 THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
