@@ -35,7 +35,7 @@ class RunConfig:
         folds: parts of a cross-validation.
         fold_epochs: epochs where many trainings are compared (folds, grid, factorial); by then
             the accuracy on validation images has settled.
-        grid_views: names in `comparisons.VIEWS` that the grid trains and judges on.
+        grid_views: names in `experiments.VIEWS` that the grid trains and judges on.
         seed: seeds the split, the batches, the transforms and the head's first weights.
     """
 
