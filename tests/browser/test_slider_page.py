@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from chromium import HTML, check_quiet, chromium, needs_book, needs_browser, served, show
 
-from xraylib.maps import slider
+from xraylib.maps.slider import HEAT_SIDE, data_uri, draw_frame, slider_page
 
 BUILT = HTML / "notebooks/03_5_grad_cam.html"
 SIDES = (56, 14, 3)  # cells of the made-up layers
@@ -42,7 +42,7 @@ def made_up_frames() -> dict:
     for position in itertools.product(*(range(len(options)) for options in NAMES.values())):
         side = SIDES[position[3]]
         caption = " ".join(n[k] for n, k in zip(NAMES.values(), position, strict=True))
-        frames[position] = slider.draw_frame(rng.random((side, side)), caption)
+        frames[position] = draw_frame(rng.random((side, side)), caption)
     return frames
 
 
@@ -50,9 +50,9 @@ def made_up_frames() -> dict:
 def folder(tmp_path_factory):
     """A folder with one page that holds two sliders."""
     folder = tmp_path_factory.mktemp("page")
-    grounds = [slider.data_uri(np.full((224, 224), grey, np.uint8)) for grey in (80, 160)]
+    grounds = [data_uri(np.full((224, 224), grey, np.uint8)) for grey in (80, 160)]
     twins = [
-        slider.slider_page(grounds, made_up_frames(), NAMES, start)
+        slider_page(grounds, made_up_frames(), NAMES, start)
         for start in ((0, 0, 0, 2), (1, 1, 1, 0))
     ]
     (folder / "slider.html").write_text(PAGE.format("\n".join(twins)), "utf8")
@@ -94,7 +94,7 @@ def check_shown(browser, slider, position: str, data: dict) -> None:
     assert shown["told"] == data["layers"][int(position.split("-")[3])]
     assert shown["ground"] == data["radiographs"][int(position[0])]
     side = int(re.search(r"(\d+) cells", shown["told"]).group(1))
-    widths = [224, side, 224, max(side, slider.HEAT_SIDE)]
+    widths = [224, side, 224, max(side, HEAT_SIDE)]
     assert browser.execute_async_script(LOADED, slider) == widths
 
 
