@@ -214,15 +214,15 @@ def test_a_page_keeps_twins_and_warnings_but_no_widget_state_and_no_greeting():
 def test_progress_counts_cells_and_names_the_chapters_that_run():
     screen = io.StringIO()
     screen.isatty = lambda: True
-    progress = build.Progress({"05_discussion": 20, "06_future_work": 10}, screen)
+    progress = build.Progress({"05_1_mismatch": 20, "06_future_work": 10}, screen)
     progress.every = 0
-    progress.begin("05_discussion", "grid", 7)
+    progress.begin("05_1_mismatch", "grid", 7)
     progress.begin("06_future_work", "setup", 2)
     assert progress.bar.n == 9
     progress.finish("06_future_work")
     last = screen.getvalue().split("\r")[-1]
     assert "17 of 30 cells" in last
-    assert "05_discussion at grid" in last
+    assert "05_1_mismatch at grid" in last
     assert "06_future_work" not in last
 
 
@@ -237,16 +237,16 @@ def test_a_build_tells_where_it_is(root, capsys):
 
 def test_progress_speaks_while_a_long_cell_runs():
     screen, news = io.StringIO(), queue.Queue()
-    progress = build.Progress({"05_discussion": 20}, screen)
+    progress = build.Progress({"05_1_mismatch": 20}, screen)
     progress.every = 0.05
     follower = threading.Thread(target=progress.follow, args=(news,))
     follower.start()
-    news.put(("05_discussion", "grid", 7))
+    news.put(("05_1_mismatch", "grid", 7))
     time.sleep(0.5)
     news.put(None)
     follower.join()
     assert "7 of 20 cells" in screen.getvalue()
-    assert screen.getvalue().count("05_discussion at grid") > 1
+    assert screen.getvalue().count("05_1_mismatch at grid") > 1
 
 
 def test_a_log_gets_plain_lines_where_a_chapter_begins_or_ends():
