@@ -1,5 +1,5 @@
 # make book | test | test-quick | test-browser | test-oldest | lint | bench | measure | cover | times
-# make clean
+# make pretrained | clean
 PROFILE ?= quick
 ONLY ?=
 TABLE ?=
@@ -13,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 AXE := node_modules/axe-core/axe.min.js
 OLDEST := .venv-oldest
 
-.PHONY: book test test-quick test-browser test-oldest lint bench measure cover times clean
+.PHONY: book test test-quick test-browser test-oldest lint bench measure pretrained cover times clean
 
 book: $(READY)
 	$(TOOL).build --profile $(PROFILE) $(if $(ONLY),--only $(ONLY))
@@ -52,6 +52,10 @@ bench: $(READY)
 # a table of book/results that takes too long for a chapter: make measure TABLE=repeats PROFILE=real
 measure: $(READY)
 	$(TOOL).measure $(TABLE) --profile $(PROFILE)
+
+# the weights that come with the package, on the real data: make pretrained ONLY=head
+pretrained: $(READY)
+	$(TOOL).pretrained $(if $(ONLY),--only $(ONLY))
 
 cover: $(READY)
 	$(TOOL).cover

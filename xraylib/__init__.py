@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules="""
         audit config data experiments files images lungs maps metrics network phantoms plots
-        report sources studies
+        pretrained report sources studies
     """.split(),
     submod_attrs={
         "data": ["split_images", "split_patients", "split_folds", "upsampled_batches"],
