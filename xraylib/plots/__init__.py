@@ -10,6 +10,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             plot_reliability plot_stack plot_grid plot_effects plot_sweep plot_shortcuts
             plot_stacks plot_tuning plot_upsampling plot_learning_curve
         """.split(),
+        "tables": """
+            show_table
+        """.split(),
         "maps": """
             plot_maps plot_map_grid plot_curves plot_layer_checks plot_randomisation plot_patches
             plot_sensitivity

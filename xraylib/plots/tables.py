@@ -1,0 +1,256 @@
+"""One look for every table: few columns, whole counts, intervals in one cell, a caption.
+
+The page takes the Markdown, of which Sphinx makes a table with a number; Jupyter takes the HTML.
+"""
+
+import html
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+MOST_COLUMNS = 6
+STAMPS = ("date", "machine", "command")  # `report.table_origin` says these in a line
+CONSTANTS = ("n", "seed", "split", "data")  # said once below the table if all rows share them
+INTERVAL = re.compile(r"(-?[\d.]+)( %)? (\[-?([\d.]+), (-?[\d.]+)\])")
+SPECIAL = re.compile(r"([\\`*_{}\[\]|$~^#])")  # what Markdown would read as a sign of its own
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class ShownTable:
+    """What a cell shows; a notebook takes from it the kind that it can draw."""
+
+    markdown: str
+    html: str
+    text: str
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        return {
+            "text/html": self.html,
+            "text/markdown": self.markdown,
+            "text/plain": self.text,
+        }
+
+
+def show_table(table, caption: str, name: str = "", mark=None, digits: int = 3) -> ShownTable:
+    """Return a table as the book shows it.
+
+    A column followed by its `low` and `high` becomes one column with the interval in brackets; if
+    it is the only one, and of shares, each cell gets a dot and a line too. Whole numbers are
+    written as such, the index only where it says something. What all rows share of n, seed, split
+    and data goes below the table.
+
+    Args:
+        table: DataFrame or Series.
+        caption: what the table shows, a sentence.
+        name: to refer to it: `{numref}` and the name, on any page.
+        mark: row's label -> name of the column, or names, of the cells to look at.
+        digits: decimals of numbers that are no counts.
+
+    Returns:
+        an object that a notebook shows.
+
+    Raises:
+        ValueError: more than six columns, or a marked cell that there is not.
+
+    >>> found = pd.DataFrame({"recall": [0.5], "low": [0.25], "high": [0.75]})
+    >>> print(show_table(found, "One class.").text)
+                  recall
+    0.500 [0.250, 0.750]
+    """
+    table = pd.DataFrame(table)
+    marked = _marked_places(table, mark or {})
+    table, note = _without_constants(table)
+    shown = _with_index(_join_intervals(table, digits))
+    if len(shown.columns) > MOST_COLUMNS:
+        names = ", ".join(map(str, shown.columns))
+        raise ValueError(
+            f"{len(shown.columns)} columns, at most {MOST_COLUMNS} can be read: choose of {names}"
+        )
+    texts = shown.apply(lambda column: _column_texts(column, digits)).astype(str)
+    texts.columns = [_heading(column) for column in shown.columns]
+    right = [_is_number(shown[column]) for column in shown.columns]
+    drawn = [_is_interval_of_shares(texts[column]) for column in texts.columns]
+    ways = _Ways(right, drawn if sum(drawn) == 1 else [False] * len(drawn), marked)
+    caption = " ".join(part for part in (caption, note) if part)
+    plain = texts.to_string(index=False) if len(texts) else "no rows"
+    return ShownTable(_markdown(texts, ways, caption, name), _html(texts, ways, caption), plain)
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """How the cells of a table are drawn."""
+
+    right: list  # for each column: whether it stands at the right edge
+    drawn: list  # and whether its intervals get a dot and a line
+    marked: set  # (row's place, heading)
+
+
+def _marked_places(table: pd.DataFrame, mark: dict) -> set:
+    places = set()
+    for label, columns in mark.items():
+        for column in [columns] if isinstance(columns, str) else columns:
+            if label not in table.index or column not in table.columns:
+                raise ValueError(f"no cell to mark at {label!r}, {column!r}")
+            places |= {(int(k), _heading(column)) for k in np.flatnonzero(table.index == label)}
+    return places
+
+
+def _without_constants(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Take away stamps, and what all rows share; return the rest, and a sentence on the latter."""
+    table = table.drop(columns=[name for name in STAMPS if name in table])
+    said = [name for name in CONSTANTS if name in table and len(set(table[name])) == 1]
+    if len(said) == len(table.columns):
+        return table, ""
+    parts = [f"{name} {'= ' if name == 'n' else ''}{_plain(table[name].iloc[0])}" for name in said]
+    note = f"All rows: {', '.join(parts)}." if len(table) > 1 else f"{', '.join(parts)}."
+    return table.drop(columns=said), note if said else ""
+
+
+def _plain(value) -> str:
+    return f"{value:g}" if isinstance(value, float) and value < 1e6 else f"{value}".split(".")[0]
+
+
+def _join_intervals(table: pd.DataFrame, digits: int) -> pd.DataFrame:
+    """Write a value and the ends of its interval into one column of texts."""
+    table = table.copy()
+    for before, name in zip([None, *table.columns], list(table.columns), strict=False):
+        ends = [f"{name} low", f"{name} high"], [f"{name}_low", f"{name}_high"]
+        found = next((pair for pair in ends if set(pair) <= set(table.columns)), None)
+        if name == "low" and before is not None and "high" in table:
+            name, found = before, ["low", "high"]
+        if found is not None:
+            rows = table[[name, *found]].to_numpy(float)
+            table[name] = [_interval_text(*row, digits) for row in rows]
+            table = table.drop(columns=found)
+    return table
+
+
+def _interval_text(value: float, low: float, high: float, digits: int) -> str:
+    if np.isnan([value, low, high]).any():  # a count among shares, or nothing at all
+        return _value_text(value, 0 if float(value).is_integer() else digits)
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _with_index(table: pd.DataFrame) -> pd.DataFrame:
+    """Make columns of an index that says something; one that only counts the rows is dropped.
+
+    Several levels share one column where they would be one too many.
+    """
+    index = table.index
+    if index.nlevels == 1 and index.name is None and pd.api.types.is_integer_dtype(index):
+        return table.reset_index(drop=True)
+    names = [name or " " * (k + 1) for k, name in enumerate(index.names)]  # all different
+    if index.nlevels + len(table.columns) > MOST_COLUMNS:
+        names = [", ".join(name.strip() for name in names).strip(", ") or " "]
+        table = table.set_axis([", ".join(map(str, np.atleast_1d(row))) for row in index.tolist()])
+    return table.rename_axis(index=names).reset_index()
+
+
+def _heading(column) -> str:
+    words = column if isinstance(column, tuple) else (column,)
+    return ", ".join(str(word) for word in words if str(word)).replace("_", " ")
+
+
+def _is_number(column: pd.Series) -> bool:
+    texts = column.astype(str)
+    is_number = pd.api.types.is_numeric_dtype(column)
+    return is_number or bool(texts.str.match(r"-?[\d.,]+( %)?($| \[)|–$").all() and len(texts))
+
+
+def _is_interval_of_shares(column: pd.Series) -> bool:
+    found = [INTERVAL.fullmatch(text) for text in column if text != NOTHING]
+    return bool(found) and all(found) and all(0 <= x <= 1 for one in found for x in _ends(one))
+
+
+def _ends(found: re.Match) -> tuple[float, float, float]:
+    """Return value, low and high of a written interval, as shares where it is in per cent."""
+    numbers = re.findall(r"-?[\d.]+", found.group(0).replace(" %", ""))
+    value, low, high = (float(number) / (100 if found.group(2) else 1) for number in numbers)
+    return value, low, high
+
+
+def _column_texts(column: pd.Series, digits: int) -> pd.Series:
+    """Write the values of one column: counts whole, bools in words, shapes with crosses."""
+    known = column.dropna()
+    is_bool = pd.api.types.is_bool_dtype(known) or (
+        len(known) and all(isinstance(value, bool | np.bool_) for value in known)
+    )
+    if is_bool:
+        return column.map({True: "yes", False: "no"}).fillna(NOTHING)
+    numbers = known if pd.api.types.is_numeric_dtype(known) else pd.Series(dtype=float)
+    whole = len(numbers) and (numbers == numbers.round()).all()
+    is_count = pd.api.types.is_integer_dtype(column) or (whole and numbers.abs().max() > 1)
+    return column.map(lambda value: _value_text(value, 0 if is_count else digits)).astype(str)
+
+
+def _value_text(value, digits: int) -> str:
+    if isinstance(value, tuple | list):
+        return " x ".join(str(size) for size in value if size is not None)
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return NOTHING
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
+        return str(value)
+    if 0 < abs(value) < 0.5 * 10**-digits:
+        return f"< {10**-digits:.{digits}f}" if value > 0 else f"> -{10**-digits:.{digits}f}"
+    return f"{value:,.{digits}f}"
+
+
+def _cell(text: str, is_drawn: bool, is_marked: bool, escape) -> str:
+    """Return a cell's text with its interval kept together, its dot and line, and its mark."""
+    found = INTERVAL.fullmatch(text)
+    shown = escape(text)
+    if found:
+        before = escape(text[: found.start(3)].strip())
+        shown = f'{before} <span class="ends">{escape(found.group(3))}</span>'
+    if found and is_drawn:
+        value, low, high = (f"{end * 100:.1f}%" for end in _ends(found))
+        style = f"--value: {value}; --low: {low}; --high: {high}"
+        shown += f' <span class="interval" style="{style}"></span>'
+    return f'<strong class="marked">{shown}</strong>' if is_marked else shown
+
+
+def _rows(texts: pd.DataFrame, ways: _Ways, escape) -> list[list[str]]:
+    names = list(texts.columns)
+    return [
+        [
+            _cell(text, ways.drawn[k], (place, names[k].strip()) in ways.marked, escape)
+            for k, text in enumerate(row)
+        ]
+        for place, row in enumerate(texts.to_numpy())
+    ]
+
+
+def _for_markdown(text: str) -> str:
+    return SPECIAL.sub(r"\\\1", html.escape(text, quote=False))
+
+
+def _markdown(texts: pd.DataFrame, ways: _Ways, caption: str, name: str) -> str:
+    lines = [f":::{{table}} {caption}", *([f":name: {name}"] if name else []), ":class: shown", ""]
+    rule = ["--:" if is_right else "---" for is_right in ways.right]
+    heads = [_for_markdown(column) for column in texts.columns]
+    for row in (heads, rule, *_rows(texts, ways, _for_markdown)):
+        lines.append(f"| {' | '.join(row)} |")
+    return "\n".join([*lines, ":::"])
+
+
+def _html(texts: pd.DataFrame, ways: _Ways, caption: str) -> str:
+    align = ["right" if is_right else "left" for is_right in ways.right]
+    heads = "".join(
+        f'<th scope="col" style="text-align: {side}">{html.escape(column)}</th>'
+        for side, column in zip(align, texts.columns, strict=True)
+    )
+    rows = "\n".join(
+        "<tr>"
+        + "".join(
+            f'<td style="text-align: {side}">{cell}</td>'
+            for side, cell in zip(align, row, strict=True)
+        )
+        + "</tr>"
+        for row in _rows(texts, ways, html.escape)
+    )
+    top = f'<caption style="caption-side: top; text-align: left">{html.escape(caption)}</caption>'
+    head = f"<thead><tr>{heads}</tr></thead>"
+    return f'<table class="shown">{top}{head}<tbody>\n{rows}\n</tbody></table>'
