@@ -214,16 +214,16 @@ def test_a_page_keeps_twins_and_warnings_but_no_widget_state_and_no_greeting():
 def test_progress_counts_cells_and_names_the_chapters_that_run():
     screen = io.StringIO()
     screen.isatty = lambda: True
-    progress = build.Progress({"05_1_mismatch": 20, "06_future_work": 10}, screen)
+    progress = build.Progress({"05_1_mismatch": 20, "06_2_concepts": 10}, screen)
     progress.every = 0
     progress.begin("05_1_mismatch", "grid", 7)
-    progress.begin("06_future_work", "setup", 2)
+    progress.begin("06_2_concepts", "setup", 2)
     assert progress.bar.n == 9
-    progress.finish("06_future_work")
+    progress.finish("06_2_concepts")
     last = screen.getvalue().split("\r")[-1]
     assert "17 of 30 cells" in last
     assert "05_1_mismatch at grid" in last
-    assert "06_future_work" not in last
+    assert "06_2_concepts" not in last
 
 
 @pytest.mark.slow
