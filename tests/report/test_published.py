@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import classification_report
 
-from xraylib import config, metrics, report
+from xraylib import config, data, metrics, report
 
 EXPERIMENTS = list(report.CONFUSION)
 PREDICTIONS = Path(os.environ.get("XRAYLIB_HOME", ""), "data", "report")
@@ -19,13 +19,47 @@ def images_of(matrix) -> tuple[np.ndarray, np.ndarray]:
     return np.divmod(pairs, len(matrix))
 
 
-def test_table_1_follows_its_own_rule():
+def test_table_1_is_the_rule_but_for_one_image():
     assert tuple(report.TABLE_1) == config.CLASS_NAMES
-    for row in report.TABLE_1.values():
+    differs = {}
+    for name, row in report.TABLE_1.items():
         assert row["train"] + row["val"] + row["test"] == row["total"]
-        assert row["test"] == row["total"] // 10
-        assert row["val"] == round(0.18 * row["total"])
-    assert sum(row["total"] for row in report.TABLE_1.values()) == 15_161
+        counts = data.report_counts(report.LISTED[name])
+        differs |= {(name, part): row[part] - n for part, n in counts.items() if row[part] != n}
+    assert differs == {("normal", "train"): 1}
+    in_table = sum(row["total"] for row in report.TABLE_1.values())
+    used = sum(sum(data.report_counts(n).values()) for n in report.LISTED.values())
+    assert (in_table, used) == (15_161, 15_160) and used == report.IMAGES_IN_TEXT
+
+
+def test_table_1s_percentages_are_rounded_but_for_one_that_is_cut():
+    total = sum(row["total"] for row in report.TABLE_1.values())
+    counts = {name: row["total"] for name, row in report.TABLE_1.items()}
+    for part in data.SPLITS:
+        counts[part] = sum(row[part] for row in report.TABLE_1.values())
+    shares = {name: 100 * n / total for name, n in counts.items()}
+    assert shares.keys() == report.TABLE_1_PERCENT.keys()
+    for name, printed in report.TABLE_1_PERCENT.items():
+        decimals = 0 if name in data.SPLITS else 1
+        if name == "COVID-19":
+            assert shares[name] == pytest.approx(1.7545, abs=1e-4) and printed == 1.7
+        else:
+            assert round(shares[name], decimals) == printed
+
+
+def test_table_4_as_printed_differs_from_the_counts_in_two_cells():
+    differs = {}
+    for name, classes in report.TABLE_4.items():
+        counted = metrics.class_rows(report.CONFUSION[name], config.CLASS_NAMES)
+        for row, (label, printed) in zip(counted, classes.items(), strict=False):
+            assert row["class"] == label
+            for column, value in zip(report.TABLE_4_COLUMNS, printed, strict=True):
+                if round(row[column], 2) != value:
+                    differs[name, label, column] = (value, round(row[column], 3))
+    assert differs == {
+        ("experiment 1", "normal", "f2"): (0.93, 0.936),
+        ("experiment 2", "pneumonia", "f2"): (0.51, 0.518),
+    }
 
 
 def test_table_3_is_the_default_training():
@@ -74,9 +108,9 @@ def test_covid_row_of_experiment_1_by_hand():
     assert covid["specificity"] == pytest.approx(1 - 2 / 1489)
 
 
-def test_leaked_images_are_a_part_of_the_covid_test_images():
-    leaked, covid_test_images = report.LEAKED_COVID_TEST_IMAGES
-    assert 0 < leaked <= covid_test_images == report.TABLE_1["COVID-19"]["test"]
+def test_leaked_images_are_a_part_of_the_test_images():
+    for name, (leaked, test_images) in report.LEAKED_TEST_IMAGES.items():
+        assert 0 <= leaked <= test_images == report.TABLE_1[name]["test"]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

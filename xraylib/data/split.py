@@ -9,35 +9,42 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from xraylib.config import CLASS_NAMES, RunConfig
 
 SPLITS = ("train", "val", "test")
+SHARES = {"train": 72, "val": 18, "test": 10}  # per cent of each class
 
 
 def report_counts(n: int) -> dict[str, int]:
-    """Return how many of n images of a class go into each set (the report's Table 1).
+    """Return how many of n images of a class the report puts into each set (section 2).
+
+    Its authors take 72, 18 and 10 %, each rounded down, and use no image that is left over.
 
     >>> report_counts(8851)
-    {'train': 6373, 'val': 1593, 'test': 885}
+    {'train': 6372, 'val': 1593, 'test': 885}
     """
-    test, val = int(0.10 * n), round(0.18 * n)
-    return {"train": n - val - test, "val": val, "test": test}
+    return {name: percent * n // 100 for name, percent in SHARES.items()}
 
 
 def split_images(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Split at image level as the report did: shuffled per class, patients not looked at.
 
+    With the seed 19910806 and the published lists this gives the authors' own nine lists.
+
     Args:
-        manifest: one row per image.
-        seed: seeds `random.Random`, as in the report's code.
+        manifest: one row per image, in the order of the lists.
+        seed: seeds `random.Random` anew for each class, as in the authors' notebook.
 
     Returns:
-        a copy whose column `split` is `train`, `val` or `test`.
+        a copy whose column `split` is `train`, `val` or `test`, and "" for the one or two images
+        of a class that are left over when the shares are rounded down.
     """
     split = pd.Series("", index=manifest.index)
-    rng = random.Random(seed)
-    for name in CLASS_NAMES:
-        rows = list(manifest.index[manifest.label == name])
-        rng.shuffle(rows)
-        counts = report_counts(len(rows))
-        split[rows] = np.repeat(list(counts), list(counts.values()))
+    for name in manifest.label.unique():
+        rows = manifest.index[manifest.label == name]
+        order = list(range(len(rows)))
+        random.Random(seed).shuffle(order)
+        start = 0
+        for part, n in report_counts(len(rows)).items():
+            split[rows[order[start : start + n]]] = part
+            start += n
     return manifest.assign(split=split)
 
 
@@ -65,15 +72,16 @@ def split_patients(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
     for name in CLASS_NAMES:
         patients = sorted(rarest.index[rarest == name])
         rng.shuffle(patients)
-        room = report_counts(int(n_images[patients].sum()))
+        n = int(n_images[patients].sum())
+        room = {"test": int(0.10 * n), "val": round(0.18 * n)}  # the rest trains
         for patient in patients:
             part = "train"
-            for wanted in ("test", "val"):
+            for wanted in room:
                 if n_images[patient] <= room[wanted]:
                     part = wanted
+                    room[wanted] -= n_images[patient]
                     break
             side[patient] = part
-            room[part] -= n_images[patient]
     return manifest.assign(split=manifest.patient_id.map(side))
 
 
@@ -135,8 +143,9 @@ def shared_patients(manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 def counts_table(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Count images by class and set, with totals: the report's Table 1."""
-    table = pd.crosstab(manifest.label, manifest.split, margins=True, margins_name="total")
+    """Count the images in each set by class, with totals: the report's Table 1."""
+    used = manifest[manifest.split != ""]
+    table = pd.crosstab(used.label, used.split, margins=True, margins_name="total")
     rows = [*CLASS_NAMES, "total"]
     columns = [s for s in (*SPLITS, "total") if s in table]
     return table.reindex(index=rows, columns=columns, fill_value=0).rename_axis(

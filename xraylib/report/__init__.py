@@ -6,7 +6,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "published": """
-            TABLE_1 TABLE_2 TABLE_3 CONFUSION ACCURACY LEAKED_COVID_TEST_IMAGES
+            IMAGES_IN_TEXT LISTED TABLE_1 TABLE_1_PERCENT TABLE_2 TABLE_3 TABLE_4 TABLE_4_COLUMNS
+            CONFUSION ACCURACY FIGURE_6 FIGURE_7 LEAKED_TEST_IMAGES LEAKED_OF_JOINED_PATIENTS
+            IMAGES_IN_TEXT_OF_VGG16 IMAGENET_IMAGES UNET_PRINTED UNET_OF_ITS_MAKERS
+            UNET_IN_CODE RELEASED_CODE
             DARKCOVIDNET_ACCURACY
         """.split(),
         "pages": """

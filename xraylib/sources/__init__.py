@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             keep_small
         """.split(),
         "covidx": """
-            covidx_tables count_covidx replay_leak
+            covidx_tables count_covidx replay_split replay_leak leaked_images
         """.split(),
         "covidx_images": """
             provide_covidx

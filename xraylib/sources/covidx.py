@@ -62,19 +62,30 @@ def leaked_images(manifest: pd.DataFrame, label: str = "COVID-19") -> tuple[int,
     return int(test.patient_id.isin(known).sum()), len(test)
 
 
-def replay_leak() -> tuple[int, int, str]:
-    """Split the report's lists with the report's seed and count the leaked COVID-19 images.
+def replay_split(folder=None) -> pd.DataFrame:
+    """Split the published lists as the report's authors did, with their seed.
+
+    Args:
+        folder: as of `read_lists`.
+
+    Returns:
+        the table of `read_lists` with the column `split`; three images belong to no set.
+    """
+    return data.split_images(read_lists(folder), RunConfig().seed)
+
+
+def replay_leak(label: str = "COVID-19") -> tuple[int, int, str]:
+    """Split the report's lists with the report's seed and count the leaked images of a class.
 
     Returns:
         how many leaked, of how many test images, and where the count comes from: the lists if
         they are at hand, else an earlier replay kept in `report`.
     """
     try:
-        images = read_lists()
+        split = replay_split()
     except FileNotFoundError:
-        return *report.LEAKED_COVID_TEST_IMAGES, "counted earlier; the lists are not at hand"
-    split = data.split_images(images, RunConfig().seed)
-    return *leaked_images(split), "replayed now from the published lists"
+        return *report.LEAKED_TEST_IMAGES[label], "counted earlier; the lists are not at hand"
+    return *leaked_images(split, label), "replayed now from the published lists"
 
 
 FOLDERS = {  # of the sources, below the home's data folder
