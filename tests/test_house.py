@@ -28,7 +28,7 @@ FLOORS = (  # from the ground up: a room knows only of rooms on lower floors
     {"lungs", "experiments"},
     {"maps"},
     {"plots", "studies"},
-    {"segment", "predict"},
+    {"segment", "predict", "check"},
 )
 NEVER = {  # beside the floors
     "data": {"sources", "studies"},

@@ -10,7 +10,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules="""
-        audit config data experiments files images lungs maps metrics network phantoms plots
+        audit check config data experiments files images lungs maps metrics network phantoms plots
         pretrained report sources studies
     """.split(),
     submod_attrs={

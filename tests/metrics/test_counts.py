@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.stats
 import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -211,3 +212,18 @@ def test_bootstrap_needs_two_patients_and_a_patient_an_image():
         metrics.bootstrap_interval(metrics.accuracy, [0, 1, 1], [0, 1, 1], ["a", "", "b"])
     with pytest.raises(ValueError, match="'groups': 1"):
         metrics.bootstrap_interval(metrics.accuracy, [0, 1], [0, 1], ["a"])
+
+
+@quick
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_mcnemar_is_a_fair_coin(one, other):
+    p = metrics.mcnemar(one, other)
+    n = one + other
+    expected = scipy.stats.binomtest(one, n).pvalue if n else 1.0
+    assert p == pytest.approx(expected)
+    assert p == metrics.mcnemar(other, one)
+
+
+def test_mcnemar_takes_counts():
+    with pytest.raises(ValueError, match="none below 0"):
+        metrics.mcnemar(3, -1)

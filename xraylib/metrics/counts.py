@@ -3,6 +3,7 @@
 A confusion matrix is an int64 array (C, C): rows are the true classes, columns the predicted ones.
 """
 
+import math
 import warnings
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -149,6 +150,30 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float,
     # At the ends the formula gives exactly 0 and 1, but for rounding.
     low = 0.0 if successes == 0 else centre - half
     return low, 1.0 if successes == n else centre + half
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Return the exact two-sided p of McNemar's test of two shares on the same images.
+
+    Images on which both are right, or both wrong, say nothing of the difference. If the two were
+    equally good, each of the others would go to either with a chance of one half.
+
+    >>> round(mcnemar(12, 3), 4)
+    0.0352
+
+    Args:
+        only_first: images that only the first calls right.
+        only_second: images that only the second calls right.
+
+    Returns:
+        p, 0 to 1; 1 if there is no such image. McNemar, "Note on the sampling error of the
+        difference between correlated proportions or percentages", Psychometrika 12 (1947).
+    """
+    if only_first < 0 or only_second < 0:
+        raise ValueError(f"found {only_first} and {only_second} images: give counts, none below 0")
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    tail = sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n
+    return min(1.0, 2 * tail)
 
 
 def bootstrap_interval(
