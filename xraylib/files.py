@@ -1,8 +1,9 @@
-"""Writing files whole or not at all, with errors that say what to do."""
+"""Files written whole or not at all, folders checked, commands ended: errors say what to do."""
 
 import errno
 import math
 import os
+import sys
 import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,47 @@ class WriteError(OSError):
 
     def __str__(self) -> str:
         return f"{self.filename}: {self.strerror}"
+
+
+def check_folder(path) -> Path:
+    """Return the path of a folder that is there.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        NotADirectoryError: it is a file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise NotADirectoryError(f"{path}: is a file; name the folder that it is in")
+    raise FileNotFoundError(f"{path}: no such folder; check its name and place")
+
+
+def printable(name) -> str:
+    """Return a name on one line of UTF-8: with quotes and escapes where it needs them."""
+    return str(name) if str(name).isprintable() else repr(str(name))
+
+
+def run_command(main) -> None:
+    """End the process with what a command returns, quietly where the reader stops reading.
+
+    `python -m xraylib.audit FOLDER | head` closes the pipe after ten lines: no reason for a
+    traceback. An interrupt from the keyboard is none either.
+
+    Args:
+        main: a function without arguments that returns an exit code.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's log is not the command's
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit flushes again
+        code = 1
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xraylib import data
+from xraylib import config, data
 from xraylib.config import COVID
 from xraylib.network import UpsampledBatches
 
@@ -189,3 +189,56 @@ def test_errors(labels, settings, message):
 def test_a_share_too_small_for_the_batch_is_refused():
     with pytest.raises(ValueError, match="rate 0.01 of 20"):
         UpsampledBatches(numbered(LABELS), LABELS, batch_size=20, rate=0.01)
+
+
+NAMES = np.array(["TB", "clear", "viral", "bacterial"])
+
+
+@pytest.mark.parametrize("rare", range(4))
+def test_any_class_can_be_the_rare_one_by_number_by_name_and_one_hot(rare):
+    ids = np.random.default_rng(0).integers(0, 4, 200)
+    ids[:20] = rare
+    forms = [(ids, rare), (NAMES[ids], NAMES[rare]), (list(NAMES[ids]), str(NAMES[rare]))]
+    forms += [(np.eye(4)[ids], rare), (np.eye(4, dtype=bool)[ids], rare)]
+    dealt = [
+        list(data.upsampled_batches(labels, 40, 0.5, np.random.default_rng(1), rare_class=of))
+        for labels, of in forms
+    ]
+    for batch in dealt[0][:-1]:
+        assert (ids[batch] == rare).sum() == 20 and len(batch) == 40
+    for other in dealt[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(dealt[0], other, strict=True))
+
+
+def test_labels_by_the_reports_names_are_upsampled_as_its_ids():
+    names = np.array(config.CLASS_NAMES)[LABELS]
+    for rare in (COVID, "COVID-19"):
+        found, expected = (
+            list(data.upsampled_batches(labels, 30, 0.3, np.random.default_rng(2), rare))
+            for labels in (names, LABELS)
+        )
+        assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("labels", "rare", "message"),
+    [
+        (NAMES[[0, 1, 2]], "tb", "no tb image to up-sample"),
+        ([0, 1, 2], "TB", "rare_class 'TB' for labels that are ids"),
+        ([0.5, 1.0], 1, "labels: found float64"),
+        (np.ones((3, 2)), 1, r"labels: found float64 \(3, 2\), give ids or names"),
+    ],
+)
+def test_a_rare_class_that_is_none_is_named(labels, rare, message):
+    with pytest.raises(ValueError, match=message):
+        list(data.upsampled_batches(labels, 2, 0.5, np.random.default_rng(0), rare_class=rare))
+
+
+def test_keras_gets_batches_of_any_number_of_classes():
+    ids = np.arange(60) % 5
+    steps = UpsampledBatches(numbered(ids), ids, 10, 0.4, rare_class=4)
+    targets = np.concatenate([steps[i][1] for i in range(len(steps))])
+    rows = np.concatenate([steps[i][0][:, 0] for i in range(len(steps))]).astype(int)
+    assert targets.shape[1] == 5
+    np.testing.assert_array_equal(targets.argmax(axis=1), ids[rows])
+    assert steps[0][1][:, 4].sum() == 4

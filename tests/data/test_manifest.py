@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from conftest import make_manifest
@@ -179,3 +181,111 @@ def test_phantoms(home):
     pd.testing.assert_frame_equal(sources.provide(config), manifest)
     assert set(sources.provide(config.but(seed=6)).path).isdisjoint(manifest.path)
     assert set(sources.provide(config.but(confounding=0.0)).path).isdisjoint(manifest.path)
+
+
+SHEETS = {
+    "semicolons": (";", "utf-8", ""),
+    "tabs": ("\t", "utf-8", ""),
+    "spaces after commas": (", ", "utf-8", ""),
+    "UTF-8 with a mark": (",", "utf-8-sig", ""),
+    "UTF-16": ("\t", "utf-16", ""),
+    "Windows": (";", "cp1252", ""),
+    "empty rows at the end": (",", "utf-8", ",,\r\n,,\r\n"),
+}
+
+
+@pytest.mark.parametrize("separator, encoding, end", SHEETS.values(), ids=SHEETS)
+def test_tables_as_spreadsheets_write_them(tmp_path, separator, encoding, end):
+    rows = [["filename", "label", "patient_id"], ["0.png", "T\xfcr", "007"], ["1.png", "", "NA"]]
+    text = "\r\n".join(separator.join(row) for row in rows) + "\r\n" + end
+    (tmp_path / "metadata.csv").write_bytes(text.encode(encoding))
+    table = data.read_table(tmp_path / "metadata.csv", rows[0])
+    assert [table.columns.tolist(), *table.to_numpy().tolist()] == rows
+
+
+UNCLEAR = {
+    "empty": (b"", "metadata.csv: empty"),
+    "blank": (b"\n \n", "metadata.csv: empty"),
+    "a workbook": (b"PK\x03\x04\0\0\0\0xl", "metadata.csv: no text; save it as CSV"),
+    "unequal rows": (b"filename,label\na.png,x,y\n", "row 2 has 3 fields and the header 2"),
+    "no header": (b"a.png,normal\nb.png,normal\n", "no column filename, .*; found a.png, normal"),
+}
+
+
+@pytest.mark.parametrize("content, message", UNCLEAR.values(), ids=UNCLEAR)
+def test_an_unclear_table_says_what_was_found(folder, content, message):
+    (folder / "metadata.csv").write_bytes(content)
+    with pytest.raises(ManifestError, match=message):
+        data.from_metadata(folder)
+
+
+def test_missing_labels_and_nan_in_a_manifest_are_missing_text(folder):
+    manifest = data.from_metadata(folder)
+    manifest["source"] = [None, float("nan"), pd.NA]
+    assert data.check_manifest(manifest).source.tolist() == ["", "", ""]
+    manifest.loc[1, "label"] = None
+    with pytest.raises(ManifestError, match=r"1 images have no label \(first: .*1.png\)"):
+        data.check_manifest(manifest)
+
+
+def test_label_ids_name_the_label_that_is_none(folder):
+    manifest = data.from_metadata(folder).assign(label=["TB", "clear", "TB"])
+    assert data.label_ids(manifest, data.class_names_of(manifest)).tolist() == [0, 1, 0]
+    with pytest.raises(ManifestError, match=r"unknown label 'TB' \(2 rows\), 'clear' \(1 rows\)"):
+        data.label_ids(manifest)
+
+
+LAYOUTS = {  # folder of an image -> its split, its label
+    "CLASS": ("", "TB"),
+    "train/CLASS": ("train", "TB"),
+    "Test/CLASS": ("test", "TB"),
+    "validation/CLASS": ("val", "TB"),
+    "set/train/CLASS": ("train", "TB"),
+    "CLASS/test": ("test", "TB"),
+    "CLASS/images": ("", "TB"),
+    "train/CLASS/images": ("train", "TB"),
+    "CLASS/patient 7": ("", "TB"),
+    "": ("", ""),
+}
+
+
+@pytest.mark.parametrize("place, expected", LAYOUTS.items(), ids=repr)
+def test_the_folders_tell_class_and_set(tmp_path, place, expected):
+    place = place.replace("CLASS", "TB")
+    made = make_manifest(tmp_path / "made", 2)
+    for name, path in zip(("a.png", "b.png"), made.path, strict=True):
+        target = tmp_path / "set" / place / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Path(path).rename(target)
+    (tmp_path / "set" / "notes.txt").write_text("left out")
+    (tmp_path / "set" / ".DS_Store").touch()
+    manifest, left_out = data.read_folder(tmp_path / "set")
+    assert len(manifest) == 2
+    assert set(zip(manifest.split, manifest.label, strict=True)) == {expected}
+    assert left_out == {"with .txt": 1, "of the system": 1}
+    said = manifest.attrs["layout"]
+    assert ("TB" in said) == bool(expected[1]) and ("in sets" in said) == bool(expected[0])
+
+
+def test_masks_beside_images_are_masks_and_no_radiographs(tmp_path):
+    for kind in ("images", "masks"):
+        make_manifest(tmp_path / "TB" / kind, 3)
+    manifest = data.load_manifest(tmp_path, class_names=None)
+    assert manifest.label.tolist() == ["TB"] * 3
+    assert [Path(p).parent.name for p in manifest.path] == ["images"] * 3
+    assert manifest.mask_path.tolist() == [
+        str(tmp_path / "TB" / "masks" / Path(path).name) for path in manifest.path
+    ]
+
+
+def test_two_files_of_one_stem_are_two_patients(tmp_path):
+    make_manifest(tmp_path / "normal", 2)
+    (tmp_path / "normal" / "0.jpg").write_bytes((tmp_path / "normal" / "0.png").read_bytes())
+    manifest = data.from_class_folders(tmp_path)
+    assert manifest.patient_id.tolist() == ["normal/0.jpg", "normal/0.png", "normal/1"]
+
+
+def test_a_file_in_place_of_a_folder_is_said(tmp_path):
+    (tmp_path / "x.png").touch()
+    with pytest.raises(NotADirectoryError, match="x.png: is a file; name the folder"):
+        data.load_manifest(tmp_path / "x.png")

@@ -196,3 +196,89 @@ def test_a_class_without_images_has_its_row_of_zeros():
     table = data.counts_table(data.split_images(manifest, 0))
     assert table.loc["COVID-19"].tolist() == [0, 0, 0, 0]
     assert table.loc["normal"].to_dict() == {"train": 7, "val": 1, "test": 1, "total": 9}
+
+
+OWN = ("viral", "bacterial", "TB", "clear", "effusion")
+WAYS = {
+    "images": lambda manifest: data.split_images(manifest, 3),
+    "patients": lambda manifest: data.split_patients(manifest, 3),
+    "folds by patient": lambda manifest: data.split_folds(manifest, RunConfig(folds=3))[0],
+    "folds by image": lambda m: data.split_folds(m, RunConfig(folds=3, split_by="image"))[0],
+}
+BY_PATIENT = ("patients", "folds by patient")
+
+
+def own_manifest(n: int = 300) -> pd.DataFrame:
+    return manifest_of([OWN[i % 5] for i in range(n)], [i // 2 for i in range(n)])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_any_labels_are_split_and_none_is_lost(way):
+    manifest = own_manifest()
+    manifest.loc[::9, "label"] = "misspelt"
+    split = WAYS[way](manifest)
+    assert set(split.split) <= set(data.SPLITS) and len(split) == 300
+    table = data.counts_table(split)
+    assert list(table.index) == [*sorted({*OWN, "misspelt"}), "total"]
+    assert (table.loc["total"] == table.iloc[:-1].sum()).all()
+    assert table.loc["total", "total"] == 300 and (table.iloc[:, :-1] > 0).all(axis=None)
+
+
+@pytest.mark.parametrize("way", ["images", "patients"])
+def test_labels_of_ones_own_get_the_reports_shares(way):
+    split = WAYS[way](own_manifest())
+    for _, part in split.groupby("label"):
+        counts = part.split.value_counts().to_dict()
+        for name, n in data.report_counts(len(part)).items():
+            assert abs(counts[name] - n) <= 2
+
+
+@pytest.mark.parametrize("missing", ["", None, np.nan, pd.NA])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_missing_label_or_patient_is_named_with_its_row(way, missing):
+    for column in ("label", "patient_id")[: 1 + (way in BY_PATIENT)]:
+        manifest = own_manifest()
+        manifest[column] = manifest[column].astype(object)
+        manifest.loc[[4, 9], column] = missing
+        with pytest.raises(ValueError, match=rf"2 images have no {column} \(first: 4.png\); fill"):
+            WAYS[way](manifest)
+
+
+@pytest.mark.parametrize("way", BY_PATIENT)
+def test_patients_of_numbers_and_text_are_not_mixed(way):
+    manifest = own_manifest()
+    manifest["patient_id"] = manifest.patient_id.astype(int)
+    assert (sides_a_patient(WAYS[way](manifest)) == 1).all()
+    manifest["patient_id"] = manifest.patient_id.astype(object)
+    manifest.loc[7:, "patient_id"] = manifest.patient_id[7:].astype(str)
+    with pytest.raises(data.ManifestError, match=r"patient_id mixes text and numbers.*0, 1, 2"):
+        WAYS[way](manifest)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_joined_tables_and_categories_are_split_as_plain_ones(way):
+    plain = own_manifest()
+    joined = pd.concat([plain[:150], plain[150:].reset_index(drop=True)])  # rows 0..149 twice
+    assert joined.index.has_duplicates
+    assert WAYS[way](joined).split.tolist() == WAYS[way](plain).split.tolist()
+    labels = pd.Categorical(plain.label, categories=[*OWN, "never seen"])
+    assert WAYS[way](plain.assign(label=labels)).split.tolist() == WAYS[way](plain).split.tolist()
+    assert "never seen" not in data.counts_table(WAYS[way](plain.assign(label=labels))).index
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_missing_or_doubled_column_is_named(way):
+    plain = own_manifest()
+    with pytest.raises(data.ManifestError, match="no column label; found path, label_x, patient"):
+        WAYS[way](plain.rename(columns={"label": "label_x"}))
+    with pytest.raises(data.ManifestError, match="two columns called label"):
+        WAYS[way](pd.concat([plain, plain[["label"]]], axis=1))
+
+
+def test_rows_in_no_set_are_not_counted_and_are_no_leak():
+    split = data.split_images(own_manifest(20), 0)
+    split["split"] = split.split.astype(object)
+    split.loc[:4, "split"] = np.nan
+    assert data.counts_table(split).loc["total", "total"] == 15
+    split["patient_id"] = [np.nan, np.nan, *split.patient_id[2:]]
+    assert data.shared_patients(split).patient_id.notna().all()

@@ -1,9 +1,13 @@
 """DICOM files of every kind that radiographs come in, written here with pydicom."""
 
 import io
+import re
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pydicom
+import pydicom.data
 import pytest
 from dicom_files import write
 from PIL import Image
@@ -11,6 +15,8 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
     JPEGLosslessSV1,
     RLELossless,
@@ -43,6 +49,43 @@ def test_stored_bits_are_spread_over_the_grey_values(tmp_path, bits, dtype):
 
 def test_eight_bits_stay_as_they_are(tmp_path):
     np.testing.assert_array_equal(reading._read_dicom(write(tmp_path / "a.dcm", RAMP8, 8)), RAMP8)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+def test_fewer_bits_than_declared_are_spread_all_the_same(tmp_path, bits, kind):
+    top = 2**bits - 1
+    stored = (np.arange(256) * top // 255).astype(np.uint16).reshape(16, 16)
+    path = write(tmp_path / "a.dcm", stored, 16, PhotometricInterpretation=kind)
+    grey = images.read_grey(path).astype(int)
+    assert np.abs((255 - grey if kind == "MONOCHROME1" else grey) - RAMP8).max() <= 1
+
+
+def test_signed_values_that_fill_a_part_of_the_declared_range(tmp_path):
+    stored = np.array([[-1000, 0, 3000]], np.int16)
+    grey = images.read_grey(write(tmp_path / "a.dcm", stored, 16))
+    assert grey.tolist() == [[0, 64, 255]]
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_black_and_no_part_of_the_range(tmp_path, kind):
+    stored = np.array([[0, 1023, 2046, 4095, 60_000, 60_001]], np.uint16)
+    padding = {"PixelPaddingValue": 60_000, "PixelPaddingRangeLimit": 60_001}
+    padding["PhotometricInterpretation"] = kind
+    grey = images.read_grey(write(tmp_path / "a.dcm", stored, 16, **padding))
+    seen = [0, 64, 127, 255] if kind == "MONOCHROME2" else [255, 191, 128, 0]
+    assert grey.tolist() == [[*seen, 0, 0]]
+
+
+def test_negative_padding_may_be_written_unsigned(tmp_path):
+    stored = np.array([[-2000, 0, 4095]], np.int16)
+    path = write(tmp_path / "a.dcm", stored, 16, PixelPaddingValue=-2000)
+    assert images.read_grey(path).tolist() == [[0, 0, 255]]
+    signed = path.read_bytes()
+    assert signed.count(b"\x28\0\x20\x01SS") == 1
+    path.write_bytes(signed.replace(b"\x28\0\x20\x01SS", b"\x28\0\x20\x01US"))
+    assert pydicom.dcmread(path).PixelPaddingValue == 63_536
+    assert images.read_grey(path).tolist() == [[0, 0, 255]]
 
 
 def test_signed_values(tmp_path):
@@ -117,7 +160,61 @@ def test_read_grey_of_images_takes_dicom_under_any_name(tmp_path):
         np.testing.assert_array_equal(images.read_grey(path), RAMP8)
 
 
-def test_a_file_without_preamble_is_refused(tmp_path):
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("name", ["a.dcm", "IM-0001"])
+def test_a_file_without_preamble_is_read(tmp_path, syntax, name):
+    whole = write(tmp_path / "whole.dcm", RAMP8, 8, syntax).read_bytes()
+    with_meta, bare = whole[132:], whole[whole.index(b"\x08\0\x16\0") :]  # group 2, group 8
+    for content in (with_meta, bare):
+        (tmp_path / name).write_bytes(content)
+        np.testing.assert_array_equal(images.read_grey(tmp_path / name), RAMP8)
+
+
+def test_a_report_is_called_a_report():
+    with pytest.raises(ImageError, match="holds no image; it is of the kind Basic Text SR"):
+        images.read_grey(TEST_FILES / "reportsi.dcm")
+
+
+PLUGINS = {  # compressed in ways that a plugin decodes, with the extremes of their grey values
+    "JPEG-lossy.dcm": "JPEG Extended",
+    "JPEGLSNearLossless_08.dcm": "JPEG-LS Lossy",
+    "MR_small_jpeg_ls_lossless.dcm": "JPEG-LS Lossless",
+}
+TEST_FILES = Path(pydicom.data.__file__).with_name("test_files")
+BUNDLED = sorted(path for path in TEST_FILES.iterdir() if path.is_file())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.name)
+def test_every_file_that_comes_with_pydicom_is_an_image_or_has_a_named_reason(path):
+    try:
+        image = images.read_grey(path)
+    except ImageError as error:
+        assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+        assert re.search("[:;,] ", error.reason), "and a way out"
+    else:
+        assert image.dtype == np.uint8 and image.ndim == 2 and image.min() < image.max()
+
+
+@pytest.mark.parametrize("name, syntax", PLUGINS.items())
+def test_a_compression_that_needs_a_plugin_names_it_or_is_read(name, syntax):
+    path = TEST_FILES / name
+    if find_spec("pylibjpeg"):
+        assert images.flag_image(images.read_grey(path)) == ""
+        return
+    with pytest.raises(ImageError, match=f'{syntax}.*pip install "xraylib-book.dicom."'):
+        images.read_grey(path)
+
+
+def test_lossless_compressions_give_the_pixels_of_the_uncompressed_file():
+    plain, *packed = (
+        images.read_grey(TEST_FILES / f"MR_small{kind}.dcm")
+        for kind in ("", "_RLE", "_jp2klossless", "_bigendian", "_implicit")
+    )
+    assert all(np.array_equal(plain, other) for other in packed)
+
+
+def test_text_called_dicom_is_refused(tmp_path):
     (tmp_path / "a.dcm").write_text("not DICOM at all, " * 20)
     with pytest.raises(ImageError, match="a.dcm: not a DICOM file"):
         reading._read_dicom(tmp_path / "a.dcm")
@@ -180,7 +277,7 @@ def test_deflated_files_are_refused_before_unpacking(tmp_path):
 def test_a_compression_without_decoder_is_named(tmp_path):
     pixels = encapsulate([b"\xff\xd8 some lossless JPEG"])
     path = write(tmp_path / "a.dcm", RAMP8, 8, JPEGLosslessSV1, PixelData=pixels)
-    with pytest.raises(ImageError, match=r"a.dcm: pixels that cannot be decoded here \(.*JPEG"):
+    with pytest.raises(ImageError, match=r"a.dcm: compressed as JPEG Lossless.*plugin: pip"):
         reading._read_dicom(path)
 
 

@@ -1,9 +1,10 @@
 import cv2
 import numpy as np
 import pytest
+from bad_files import png as images_png
 from PIL import Image
 
-from xraylib import images
+from xraylib import images, phantoms
 from xraylib.images import ImageError
 
 RNG = np.random.default_rng(0)
@@ -109,10 +110,120 @@ def test_an_animation_gives_its_first_frame(write):
     np.testing.assert_array_equal(images.read_grey(path), np.full((8, 8), 10))
 
 
-def test_mask_is_what_is_brighter_than_half(write):
-    path = write("mask.png", np.array([[0, 127, 128, 255]], np.uint8))
-    mask = images.read_mask(path, (1, 4))
-    assert mask.dtype == bool and mask.tolist() == [[False, False, True, True]]
+LUNGS = np.zeros((40, 60), bool)
+LUNGS[8:32, 6:26], LUNGS[8:32, 34:54] = True, True
+TWO_LEVELS = {
+    "0 and 255": (0, 255),
+    "0 and 1": (0, 1),
+    "1 and 2": (1, 2),
+    "0 and 127": (0, 127),
+    "100 and 140": (100, 140),
+}
+
+
+@pytest.mark.parametrize("low, high", TWO_LEVELS.values(), ids=TWO_LEVELS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_of_two_values_in_a_mask_the_higher_is_inside(write, low, high, dtype):
+    path = write("mask.png", np.where(LUNGS, high, low).astype(dtype))
+    mask = images.read_mask(path, LUNGS.shape, empty=False)
+    assert mask.dtype == bool
+    np.testing.assert_array_equal(mask, LUNGS)
+
+
+@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 0, 255), (1, 1, 1), (128, 0, 0)])
+def test_a_mask_in_colour(tmp_path, colour):
+    rgb = LUNGS[..., None] * np.array(colour, np.uint8)
+    palette = Image.fromarray(LUNGS.astype(np.uint8), mode="P")
+    palette.putpalette([0, 0, 0, *colour])
+    for image in (Image.fromarray(rgb), palette):
+        image.save(tmp_path / "mask.png")
+        np.testing.assert_array_equal(images.read_mask(tmp_path / "mask.png"), LUNGS)
+
+
+def test_a_mask_of_jpeg_or_with_soft_edges_is_what_is_brighter_than_half(tmp_path):
+    lungs = np.kron(LUNGS, np.ones((8, 8), bool))
+    whole = lungs.astype(np.uint8) * 255
+    cv2.imwrite(str(tmp_path / "mask.jpg"), whole, [cv2.IMWRITE_JPEG_QUALITY, 75])
+    cv2.imwrite(str(tmp_path / "soft.png"), cv2.GaussianBlur(whole, (0, 0), 1.5))
+    for name in ("mask.jpg", "soft.png"):
+        wrong = images.read_mask(tmp_path / name) != lungs
+        assert wrong.mean() < 0.002, name
+
+
+AMBIGUOUS = {
+    "left and right": np.where(np.arange(60) < 30, 1, 2) * LUNGS,
+    "a third region": np.where(LUNGS, 255, 0) + np.where(np.arange(60) > 56, 127, 0),
+    "a radiograph": np.arange(2400).reshape(40, 60) % 251,
+    "all of 1": np.ones((40, 60)),
+    "probabilities": np.where(LUNGS, 160, 0) + np.arange(60) % 30,
+}
+
+
+@pytest.mark.parametrize("values", AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_a_mask_that_can_be_read_in_two_ways_is_refused(write, values):
+    path = write("mask.png", values.astype(np.uint8))
+    with pytest.raises(ImageError, match=r"mask.png: a mask of \d+ grey values .* pixels of "):
+        images.read_mask(path)
+
+
+def test_an_empty_mask_is_refused_where_something_is_cut_by_it(write):
+    path = write("mask.png", np.zeros((40, 60), np.uint8))
+    assert not images.read_mask(path).any()
+    with pytest.raises(ImageError, match=r"mask.png: an empty mask \(2,400 pixels of 0\): "):
+        images.read_mask(path, empty=False)
+    assert images.read_mask(write("full.png", np.full((4, 6), 255, np.uint8)), empty=False).all()
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_fewer_bits_in_a_16_bit_png_are_spread_over_all_grey_values(write, bits):
+    radiograph = phantoms.make_phantom(0, 5, "A", 224).image
+    top = 2**bits - 1
+    stored = (radiograph.astype(np.int64) * top // 255).astype(np.uint16)
+    stored[0, 0] = top
+    found = images.read_grey(write("wide.png", stored))
+    assert np.abs(found.astype(int) - radiograph)[1:].max() <= 1
+    assert images.flag_image(found) == ""
+
+
+def test_doubtful_images_are_flagged():
+    radiograph = phantoms.make_phantom(0, 5, "A", 224).image
+    assert images.flag_image(radiograph) == ""
+    assert images.flag_image(radiograph // 16) == "nearly black, 16 grey values"
+    assert images.flag_image(radiograph // 16 * 16).endswith("16 grey values")
+    assert images.flag_image(255 - radiograph // 12).startswith("nearly white")
+
+
+def test_an_image_of_one_grey_value_is_no_radiograph(write):
+    path = write("night.png", np.zeros((20, 30), np.uint8))
+    with pytest.raises(ImageError, match=r"night.png: all pixels are alike"):
+        images.read_radiograph(path)
+
+
+def test_the_files_of_a_folder(tmp_path):
+    """Endings in any case and none, links, numbers for names; files of the system and masks."""
+    png = images_png()
+    taken = ["A/x.PNG", "A/x.jpeg", "A/y.JFIF", "B/images/z.dcm", "r.DICOM"]
+    taken += ["B/plain", "B/1.2.840.10008"]  # known by how they begin
+    passed = ["A/._x.png", ".DS_Store", "A/Thumbs.db", "__MACOSX/A/x.png"]
+    masks = ["B/masks/z.png", "Masks/x.png", "B/lesions/z.png"]
+    others = ["notes.txt", "table", "A/x.csv"]
+    for name in (*taken, *passed, *masks, *others):
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"text" if name in others else png)
+    (tmp_path / "set" / "A" / "loop").symlink_to(tmp_path / "set")
+    found = images.find_images(tmp_path / "set")
+    names = [[str(p.relative_to(tmp_path / "set")) for p in part] for part in found[:2]]
+    assert names == [sorted(taken), sorted(others)]
+    assert found.left_out == {"of the system": len(passed), "that are masks": len(masks)}
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "x.png").write_bytes(images_png())
+    with pytest.raises(NotADirectoryError, match="x.png: is a file; name the folder"):
+        images.find_images(tmp_path / "x.png")
+    with pytest.raises(FileNotFoundError, match="gone: no such folder"):
+        images.find_images(tmp_path / "gone")
 
 
 def test_mask_of_another_size(write):

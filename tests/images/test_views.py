@@ -74,10 +74,18 @@ def test_the_whole_image_needs_no_mask():
     assert not Preprocessing(equalise="clahe", transform="table2").needs_mask
 
 
-@pytest.mark.parametrize("settings", [{"region": "lung_box_erased"}, {"crop": True}])
-def test_an_empty_mask_has_no_box(settings):
-    with pytest.raises(ValueError, match="an empty lung mask has no bounding box"):
+@pytest.mark.parametrize("settings", [{"region": r} for r in REGIONS[1:]] + [{"crop": True}])
+def test_nothing_is_cut_by_an_empty_mask(settings):
+    with pytest.raises(ValueError, match="an empty lung mask: none of its 4,096 pixels"):
         Preprocessing(**settings).apply(IMAGE, np.zeros_like(MASK))
+
+
+@pytest.mark.parametrize("inside", [1, 255])
+def test_a_mask_of_numbers_cuts_as_one_of_bool(inside):
+    cut = Preprocessing("lungs_erased", size=64).apply(IMAGE, MASK.astype(np.uint8) * inside)
+    np.testing.assert_array_equal(cut, np.where(MASK, 0, IMAGE))
+    with pytest.raises(ValueError, match=r"a mask with values \[0, 7\]: give bool"):
+        Preprocessing("lungs").apply(IMAGE, MASK * 7)
 
 
 def test_a_mask_of_another_shape():

@@ -7,6 +7,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from xraylib.config import CLASS_NAMES, RunConfig
+from xraylib.data.manifest import check_columns, class_names_of
 
 SPLITS = ("train", "val", "test")
 SHARES = {"train": 72, "val": 18, "test": 10}  # per cent of each class
@@ -29,16 +30,22 @@ def split_images(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
     With the seed 19910806 and the published lists this gives the authors' own nine lists.
 
     Args:
-        manifest: one row per image, in the order of the lists.
+        manifest: one row per image, in the order of the lists; any labels.
         seed: seeds `random.Random` anew for each class, as in the authors' notebook.
 
     Returns:
-        a copy whose column `split` is `train`, `val` or `test`, and "" for the one or two images
-        of a class that are left over when the shares are rounded down.
+        a copy whose column `split` is `train`, `val` or `test`. When the shares are rounded down,
+        one or two images of a class are left over: they stay out ("") among the report's classes,
+        as the authors left them, and train among classes of one's own.
+
+    Raises:
+        ManifestError: an image has no label.
     """
-    split = pd.Series("", index=manifest.index)
-    for name in manifest.label.unique():
-        rows = manifest.index[manifest.label == name]
+    labels = check_columns(manifest, ("label",)).label
+    left_over = "" if set(labels) <= set(CLASS_NAMES) else "train"
+    split = np.full(len(manifest), left_over, object)
+    for name in labels.unique():
+        rows = np.flatnonzero(labels == name)
         order = list(range(len(rows)))
         random.Random(seed).shuffle(order)
         start = 0
@@ -55,21 +62,21 @@ def split_patients(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
     test set, then validation, then training, until each holds its share of images.
 
     Args:
-        manifest: one row per image, every row with a patient_id.
+        manifest: one row per image, any labels, every row with a patient_id.
         seed: decides the order in which patients are dealt.
 
     Returns:
         a copy whose column `split` is `train`, `val` or `test`.
 
     Raises:
-        ValueError: an image has no patient_id.
+        ManifestError: an image has no label or no patient_id.
     """
-    _need_patients(manifest)
-    rarest = rarest_class(manifest)
-    n_images = manifest.patient_id.value_counts()
+    checked = check_columns(manifest, ("label", "patient_id"))
+    rarest = rarest_class(checked)
+    n_images = checked.patient_id.value_counts()
     rng = random.Random(seed)
     side = {}
-    for name in CLASS_NAMES:
+    for name in class_names_of(checked):
         patients = sorted(rarest.index[rarest == name])
         rng.shuffle(patients)
         n = int(n_images[patients].sum())
@@ -82,11 +89,12 @@ def split_patients(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
                     room[wanted] -= n_images[patient]
                     break
             side[patient] = part
-    return manifest.assign(split=manifest.patient_id.map(side))
+    return manifest.assign(split=checked.patient_id.map(side))
 
 
 def rarest_class(manifest: pd.DataFrame) -> pd.Series:
     """Return for each patient_id the rarest of the classes that the patient's images show."""
+    manifest = check_columns(manifest, ("label", "patient_id"))
     counts = manifest.label.value_counts()
     rarest_first = sorted(counts.index, key=lambda name: (counts[name], name))
     return manifest.groupby("patient_id").label.agg(
@@ -112,13 +120,13 @@ def split_folds(manifest: pd.DataFrame, config: RunConfig) -> list[pd.DataFrame]
     Returns:
         `config.folds` copies of the manifest whose column `split` is `train` or `test`.
     """
-    if config.split_by == "patient":
-        _need_patients(manifest)
-    kind = StratifiedGroupKFold if config.split_by == "patient" else StratifiedKFold
+    by_patient = config.split_by == "patient"
+    checked = check_columns(manifest, ("label", "patient_id") if by_patient else ("label",))
+    kind = StratifiedGroupKFold if by_patient else StratifiedKFold
     cutter = kind(config.folds, shuffle=True, random_state=config.seed % 2**32)
     copies = []
-    groups = manifest.patient_id if config.split_by == "patient" else None
-    for _, test in cutter.split(manifest, manifest.label, groups):
+    groups = checked.patient_id if by_patient else None
+    for _, test in cutter.split(checked, checked.label, groups):
         side = np.full(len(manifest), "train", dtype=object)
         side[test] = "test"
         copies.append(manifest.assign(split=side))
@@ -135,7 +143,8 @@ def shared_patients(manifest: pd.DataFrame) -> pd.DataFrame:
         one row per patient: patient_id, and the number of images in each set; empty when none.
         Images without a patient_id are left out: nobody knows whose they are.
     """
-    known = manifest[manifest.patient_id != ""]
+    manifest = check_columns(manifest, text=("patient_id", "split"))
+    known = manifest[(manifest.patient_id != "") & (manifest.split != "")]
     counts = pd.crosstab(known.patient_id, known.split)
     counts = counts.reindex(columns=[s for s in SPLITS if s in counts], fill_value=0)
     shared = counts[(counts > 0).sum(axis=1) > 1]
@@ -143,20 +152,17 @@ def shared_patients(manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 def counts_table(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Count the images in each set by class, with totals: the report's Table 1."""
+    """Count the images in each set by class, with totals: the report's Table 1.
+
+    Args:
+        manifest: any labels; images that are in no set are not counted.
+    """
+    manifest = check_columns(manifest, ("label",), ("split",))
     used = manifest[manifest.split != ""]
     table = pd.crosstab(used.label, used.split, margins=True, margins_name="total")
-    rows = [*CLASS_NAMES, "total"]
-    columns = [s for s in (*SPLITS, "total") if s in table]
+    rows = [*class_names_of(manifest), "total"]
+    others = sorted(set(used.split) - set(SPLITS))
+    columns = [s for s in (*SPLITS, *others, "total") if s in table]
     return table.reindex(index=rows, columns=columns, fill_value=0).rename_axis(
         index="class", columns=None
     )
-
-
-def _need_patients(manifest: pd.DataFrame) -> None:
-    nameless = manifest.path[manifest.patient_id == ""]
-    if len(nameless):
-        raise ValueError(
-            f"{len(nameless)} images have no patient_id (first: {nameless.iloc[0]}); "
-            "fill the column, or split by image"
-        )

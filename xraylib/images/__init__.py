@@ -6,7 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "reading": """
-            ImageError SUFFIXES read_grey read_mask
+            ImageError SUFFIXES Found find_images flag_image read_grey read_mask
+            read_radiograph
         """.split(),
         "views": """
             Preprocessing PreprocessingMismatch check_same equalise random_transform resize

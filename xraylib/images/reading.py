@@ -1,21 +1,33 @@
 """Decode radiographs: PNG, JPEG and DICOM files become uint8 (H, W), masks bool (H, W)."""
 
+import io
+import os
 import stat
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pydicom
 from PIL import Image, ImageOps, UnidentifiedImageError
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_file_meta_info
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.pixels import apply_modality_lut, apply_voi_lut, get_decoder
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from xraylib import files
 
 MAX_PIXELS = 100_000_000  # a 10,000 x 10,000 radiograph; checked before memory is taken
 MAX_BYTES = 500_000_000  # more than a radiograph of that size takes in any format
 # JPEG takes a bit or more for 8 x 8 pixels; PNG packs 1032 bytes into one, of 8 pixels or fewer
 MOST_PIXELS_A_BYTE = {"JPEG": 8 * 64, "MPO": 8 * 64, "PNG": 1032 * 8}
-SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
+DICOM_SUFFIXES = (".dcm", ".dicom")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", *DICOM_SUFFIXES)
+OTHER_FORMATS = (".gif", ".bmp", ".tif", ".tiff", ".webp", ".jp2", ".j2k")  # named, not decoded
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"  # how a file begins
 CONVERT = "only PNG, JPEG and DICOM are read: convert it to PNG"
 RETRY = ": copy or download it again"
@@ -52,9 +64,10 @@ class ImageError(ValueError):
 def read_grey(path) -> np.ndarray:
     """Decode a radiograph into grey values. The content decides, not the ending of the name.
 
-    16-bit grey is scaled from its full range 0..65535; colour is weighted into luminance
-    (ITU-R 601); transparent pixels become black; an animation gives its first frame; what EXIF
-    says of the camera's orientation is applied, so that the image is the one that viewers show.
+    16-bit grey is scaled from the range that its values fill: 8, 10, 12, 14 or 16 bits, for many
+    files hold 12 bits in 16. Colour is weighted into luminance (ITU-R 601); transparent pixels
+    become black; an animation gives its first frame; what EXIF says of the camera's orientation is
+    applied, so that the image is the one that viewers show.
 
     A PNG file is checked by its checksums; rows that its writer left out are black. JPEG has no
     checksums: a file cut short is found, a few wrong bytes in its middle may not be.
@@ -73,8 +86,7 @@ def read_grey(path) -> np.ndarray:
     try:
         size = _check_file(path)
         head = _head(path)
-        named_so = head[128:] == b"DICM" or path.suffix.lower() == ".dcm"
-        if named_so and not head.startswith((PNG, JPEG)):
+        if _is_dicom(path, head):
             return _read_dicom(path)
         return _decode(path, head, size)
     except ImageError:
@@ -114,6 +126,21 @@ def _head(path: Path) -> bytes:
         return stream.read(132)
 
 
+def _is_dicom(path: Path, head: bytes) -> bool:
+    """Say whether a file is to be read as DICOM: by its mark, its name, or its first element."""
+    if head.startswith((PNG, JPEG)):
+        return False
+    suffix = path.suffix.lower()
+    named_so = suffix in DICOM_SUFFIXES or (suffix not in SUFFIXES and _is_bare_dicom(head))
+    return head[128:] == b"DICM" or named_so
+
+
+def _is_bare_dicom(head: bytes) -> bool:
+    """Say whether bytes begin as a DICOM file without preamble does: group 2 or 8, low element."""
+    little, big = head[:2] in (b"\2\0", b"\x08\0"), head[:2] in (b"\0\2", b"\0\x08")
+    return len(head) == 132 and ((little and head[3] == 0) or (big and head[2] == 0))
+
+
 def _what_it_is(head: bytes) -> str:
     known = (said for magic, said in KNOWN_BEGINNINGS.items() if head.startswith(magic))
     return next(known, "not a PNG or JPEG image: export it as PNG, or download it again")
@@ -136,7 +163,8 @@ def _decode(path: Path, head: bytes, size: int) -> np.ndarray:
 
 def _to_grey(file: Image.Image) -> np.ndarray:
     if file.mode.startswith("I"):  # 16 bit
-        return (np.asarray(file).clip(0, 65535) // 257).astype(np.uint8)
+        values = np.asarray(file).clip(0, 65535).astype(np.int64)
+        return (values * 255 // _top_of_range(values)).astype(np.uint8)
     if file.mode == "P" and (file.palette is None or not file.palette.palette):
         raise ValueError("a palette image without its palette")
     if file.mode in ("P", "PA", "LA", "RGBA") or "transparency" in file.info:
@@ -145,26 +173,188 @@ def _to_grey(file: Image.Image) -> np.ndarray:
     return np.asarray(file.convert("L"))
 
 
-def read_mask(path, shape: tuple[int, int] | None = None) -> np.ndarray:
-    """Read a mask file: whatever is brighter than half is inside.
+def _top_of_range(values: np.ndarray) -> int:
+    """Return the largest value of the range that values from 0 up fill: 8, 10, 12, ... bits.
+
+    >>> _top_of_range(np.array([0, 3000]))
+    4095
+    """
+    bits = max(8, int(values.max(initial=0)).bit_length())
+    return 2 ** (bits + bits % 2) - 1
+
+
+DARK, BRIGHT = 25, 230  # grey values: 99 % of a dark image's pixels are at most, of a white's least
+FEW_LEVELS = 32  # a radiograph of 8 bits has 150 and more grey values
+
+
+def flag_image(image: np.ndarray) -> str:
+    """Say what makes an image doubtful: nearly black, nearly white, few grey values; or "".
+
+    Such an image was mostly written with a range that is not its own. It is read all the same.
+
+    Args:
+        image: uint8 (H, W).
+
+    >>> flag_image(np.tile(np.arange(16, dtype=np.uint8), (32, 1)))
+    'nearly black, 16 grey values'
+    """
+    levels = np.bincount(image.ravel(), minlength=256)
+    flags = []
+    if levels[DARK + 1 :].sum() < 0.01 * image.size:
+        flags.append("nearly black")
+    if levels[:BRIGHT].sum() < 0.01 * image.size:
+        flags.append("nearly white")
+    if (levels > 0).sum() < FEW_LEVELS:
+        flags.append(f"{(levels > 0).sum()} grey values")
+    return ", ".join(flags)
+
+
+def read_radiograph(path) -> np.ndarray:
+    """Decode as `read_grey`, and refuse an image of one grey value: no command can use it.
+
+    Raises:
+        ImageError: as `read_grey`; or all pixels are alike.
+    """
+    image = read_grey(path)
+    if image.min() == image.max():
+        raise ImageError(path, "all pixels are alike: it shows nothing, export it again")
+    return image
+
+
+SOFT = (64, 192)  # grey values between them are neither outside nor inside
+MOST_SOFT, MOST_OF_ONE = 0.05, 0.01  # of the pixels: the soft edge of a mask, not a third region
+
+
+def read_mask(path, shape: tuple[int, int] | None = None, empty: bool = True) -> np.ndarray:
+    """Read a mask file. The grey values that it holds decide what is inside.
+
+    Of two values, whatever they are, the higher is inside: 0 and 1, 1 and 2, black and red. More
+    than two must lie near 0 and 255, but for a soft edge; then what is brighter than half is
+    inside.
 
     Args:
         path: the path of a PNG or JPEG file.
         shape: (H, W) of the image that the mask belongs to; other sizes raise.
+        empty: whether a mask without any pixel inside is taken; what is cut by it needs one.
 
     Returns:
         bool (H, W).
 
     Raises:
-        ImageError: unreadable, or not of that shape.
+        ImageError: unreadable, not of that shape, of values that can be read in two ways, or empty
+            where that is not taken.
     """
-    mask = read_grey(path) > 127
-    if shape is not None and mask.shape != tuple(shape):
-        raise ImageError(path, f"mask of {mask.shape} (H, W) for an image of {tuple(shape)}")
+    grey = read_grey(path)
+    if shape is not None and grey.shape != tuple(shape):
+        reason = (
+            f"mask of {grey.shape} (H, W) for an image of {tuple(shape)}: export it in its size"
+        )
+        raise ImageError(path, reason)
+    counts = np.bincount(grey.ravel(), minlength=256)
+    mask = _inside(path, grey, counts)
+    if not (empty or mask.any()):
+        raise ImageError(path, f"an empty mask ({_said(counts)}): draw or predict it again")
     return mask
 
 
+def _inside(path, grey: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    levels = np.flatnonzero(counts)
+    if len(levels) == 2:
+        return grey == levels[1]
+    soft = counts[slice(*SOFT)]
+    near_the_ends = levels[0] < SOFT[0] and levels[-1] >= SOFT[1]
+    is_edge = soft.sum() <= MOST_SOFT * grey.size and soft.max() <= MOST_OF_ONE * grey.size
+    if levels.tolist() in ([0], [255]) or (near_the_ends and is_edge):
+        return grey > 127
+    reason = f"a mask of {len(levels)} grey values ({_said(counts)})"
+    raise ImageError(path, f"{reason}: write it with two, 0 outside and 255 inside")
+
+
+def _said(counts: np.ndarray) -> str:
+    """Return the commonest grey values of a mask and the pixels of each, as text."""
+    common = sorted(np.argsort(-counts, kind="stable")[:4])
+    said = [f"{counts[value]:,} pixels of {value}" for value in common if counts[value]]
+    return ", ".join(said) + (", ..." if (counts > 0).sum() > 4 else "")
+
+
+MASK_FOLDERS = ("mask", "masks")  # hold no radiographs, wherever they are
+BESIDE_IMAGES = ("lesions", "markers")  # neither do these beside a folder called images
+SYSTEM_FILES = ("thumbs.db", "desktop.ini")
+SYSTEM_FOLDERS = ("__macosx",)
+
+
+class Found(NamedTuple):
+    """The files of a folder and of the folders in it.
+
+    Attributes:
+        images: files that are called like an image, or have no ending and begin like one.
+        others: every other file.
+        left_out: how many files of the system (`._*`, `.DS_Store`, `Thumbs.db`, `__MACOSX`) and
+            masks were passed over.
+    """
+
+    images: list[Path]
+    others: list[Path]
+    left_out: Counter
+
+
+def find_images(folder) -> Found:
+    """List the files of a folder and of the folders in it, sorted; links are followed.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        NotADirectoryError: it is a file.
+    """
+    folder = files.check_folder(folder)
+    found, known = Found([], [], Counter()), set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        identity = os.path.realpath(place)
+        if identity in known:  # a link that leads back
+            folders.clear()
+            continue
+        known.add(identity)
+        folders.sort()
+        inside = {part.lower() for part in Path(place).relative_to(folder).parts}
+        beside_images = (Path(place).parent / "images").is_dir()
+        for name in sorted(names):
+            path = Path(place, name)
+            if _is_of_system(name) or any(_is_of_system(part) for part in inside):
+                found.left_out["of the system"] += 1
+            elif inside & set(MASK_FOLDERS) or (beside_images and inside & set(BESIDE_IMAGES)):
+                found.left_out["that are masks"] += 1
+            else:
+                (found.images if _is_image(path) else found.others).append(path)
+    found.images.sort()
+    found.others.sort()
+    return found
+
+
+def _is_of_system(name: str) -> bool:
+    return name.startswith(".") or name.lower() in SYSTEM_FILES + SYSTEM_FOLDERS
+
+
+def _is_image(path: Path) -> bool:
+    """Say whether a file is called like an image, or has no ending and begins like one."""
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES + OTHER_FORMATS:
+        return True
+    if suffix and not suffix[1:].isdigit():  # names made of numbers, 1.2.840.10008, have no ending
+        return False
+    try:
+        _check_file(path)
+        head = _head(path)
+    except (ImageError, OSError):
+        return False
+    return head.startswith((PNG, JPEG)) or _is_dicom(path, head)
+
+
 _DICOM_GREY = ("MONOCHROME1", "MONOCHROME2")
+SYNTAXES = {  # by what pydicom finds out: implicit VR?, little endian?
+    (True, True): ImplicitVRLittleEndian,
+    (False, True): ExplicitVRLittleEndian,
+    (False, False): ExplicitVRBigEndian,
+}
+PLUGIN = 'it needs a plugin: pip install "xraylib-book[dicom]"'
 
 
 def _read_dicom(path) -> np.ndarray:
@@ -172,45 +362,53 @@ def _read_dicom(path) -> np.ndarray:
 
     Stored values go through the file's rescale slope and intercept (or its modality table), then
     through its first VOI window (or its VOI table), and MONOCHROME1, where low values are bright,
-    is inverted. Without a window the whole range of the stored bits is spread over 0..255.
+    is inverted. Without a window the range of the values is spread over 0..255: that of the stored
+    bits, or of the fewer bits that the values fill. Padding is left out of it, and black.
     `images.read_grey` calls this for DICOM files.
 
     Args:
-        path: the path of a DICOM file with one grey image of 8 to 16 bits, plain or compressed.
+        path: the path of a DICOM file with one grey image of 8 to 16 bits, plain or compressed,
+            with or without preamble.
 
     Returns:
         uint8 (H, W), 0 black to 255 white.
 
     Raises:
-        ImageError: no such file, not DICOM, damaged, colour, several frames, more than
-            `MAX_PIXELS`, or compressed in a way that is not supported here.
+        ImageError: no such file, not DICOM, no image (a report, a plan), damaged, colour, several
+            frames, more than `MAX_PIXELS`, or compressed in a way that needs a plugin.
 
-    DICOM PS3.3, sections C.11.1 (modality) and C.11.2 (VOI).
+    DICOM PS3.3, sections C.11.1 (modality), C.11.2 (VOI) and C.7.5.1.1.2 (padding).
     """
     path = Path(path)
-    if not path.is_file():
-        raise ImageError(path, "is a directory" if path.is_dir() else "no such file")
-    if path.stat().st_size > MAX_BYTES:
-        raise ImageError(path, f"a file of {path.stat().st_size:,} bytes; at most {MAX_BYTES:,}")
+    if not path.exists():
+        raise ImageError(path, "no such file")
+    _check_file(path)
     try:
+        content = path.read_bytes()
         # unpacking a deflated file takes whatever memory its writer chose
-        if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-            raise ImageError(path, "a deflated DICOM file; store it in another transfer syntax")
-        _check_dicom(path, pydicom.dcmread(path, stop_before_pixels=True))
-        return _dicom_to_grey(path, pydicom.dcmread(path))
+        if f"{DeflatedExplicitVRLittleEndian}".encode() in content:
+            raise ImageError(path, "a deflated DICOM file: store it in another transfer syntax")
+        if content[128:132] != b"DICM" and not _is_bare_dicom(content[:132]):
+            raise ImageError(path, "not a DICOM file: export it as DICOM or PNG")
+        file = pydicom.dcmread(io.BytesIO(content), force=True)
+        if "TransferSyntaxUID" not in file.file_meta:  # without preamble; pydicom has found it out
+            file.file_meta.TransferSyntaxUID = SYNTAXES[file.original_encoding]
+        _check_dicom(path, file)
+        return _dicom_to_grey(path, file)
     except ImageError:
         raise
-    except InvalidDicomError:
-        raise ImageError(path, "not a DICOM file") from None
-    except (NotImplementedError, RuntimeError) as error:  # no decoder for the compression
-        raise ImageError(path, f"pixels that cannot be decoded here ({error})") from error
     except Exception as error:  # the parser meets damage in many ways
-        raise ImageError(path, f"damaged DICOM file ({error or type(error).__name__})") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(path, f"damaged DICOM file ({reason}){RETRY}") from error
 
 
 def _check_dicom(path: Path, header: pydicom.Dataset) -> None:
     """Raise `ImageError` for what is not one grey image of a bearable size."""
     kind = header.get("PhotometricInterpretation", "no photometric interpretation")
+    if "PixelData" not in header and "Rows" not in header:
+        said = UID(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID", ""))
+        reason = f"holds no image; it is of the kind {said.name or 'unknown'}"
+        raise ImageError(path, f"{reason}: name the radiograph that it belongs to")
     if kind not in _DICOM_GREY or header.get("SamplesPerPixel", 1) != 1:
         raise ImageError(
             path, f"colour or unknown ({kind}); a radiograph is {' or '.join(_DICOM_GREY)}"
@@ -219,35 +417,70 @@ def _check_dicom(path: Path, header: pydicom.Dataset) -> None:
         raise ImageError(path, f"{header.NumberOfFrames} frames; a radiograph has one")
     height, width = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
     if height * width == 0:
-        raise ImageError(path, "holds no image")
+        raise ImageError(path, "holds no image: its rows or columns are 0")
     if height * width > MAX_PIXELS:
-        raise ImageError(path, f"{width} x {height} pixels; at most {MAX_PIXELS:,}")
+        raise ImageError(path, f"{width} x {height} pixels; at most {MAX_PIXELS:,}: shrink it")
     if not 8 <= int(header.get("BitsStored") or 0) <= 16:
         raise ImageError(path, f"{header.get('BitsStored')} bits a pixel; 8 to 16 are read")
+    syntax = header.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed:
+        return
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        raise ImageError(path, f"compressed as {syntax.name}: store it uncompressed") from None
+    if not decoder.is_available:
+        raise ImageError(path, f"compressed as {syntax.name}, {PLUGIN}")
 
 
 def _dicom_to_grey(path: Path, file: pydicom.Dataset) -> np.ndarray:
-    stored = file.pixel_array
+    try:
+        stored = file.pixel_array
+    except (NotImplementedError, RuntimeError):
+        syntax = file.file_meta.TransferSyntaxUID
+        if syntax.is_compressed and get_decoder(syntax).missing_dependencies:
+            reason = f"compressed as {syntax.name}; what is installed cannot decode it"
+            raise ImageError(path, f"{reason}, {PLUGIN}") from None
+        raise
     if stored.ndim != 2:
-        raise ImageError(path, f"pixels of shape {stored.shape} where (H, W) was declared")
+        reason = f"pixels of shape {stored.shape} where (H, W) was declared{RETRY}"
+        raise ImageError(path, reason)
+    padding = _padding(file, stored)
     values = apply_voi_lut(apply_modality_lut(stored, file), file)
-    low, high = _dicom_range(file)
+    low, high = _dicom_range(file, stored[~padding])
     grey = np.clip((values.astype(np.float64) - low) / (high - low), 0, 1)
     grey = np.round(grey * 255).astype(np.uint8)
-    return 255 - grey if file.PhotometricInterpretation == "MONOCHROME1" else grey
+    grey = 255 - grey if file.PhotometricInterpretation == "MONOCHROME1" else grey
+    return np.where(padding, 0, grey).astype(np.uint8)
 
 
-def _dicom_range(file: pydicom.Dataset) -> tuple[float, float]:
+def _padding(file: pydicom.Dataset, stored: np.ndarray) -> np.ndarray:
+    """Return which pixels only fill the rectangle around the image, bool (H, W)."""
+    first = file.get("PixelPaddingValue")
+    if first is None:
+        return np.zeros(stored.shape, bool)
+    last = file.get("PixelPaddingRangeLimit", first)
+    # a file may write a negative value as if it were unsigned
+    low, high = sorted(np.array([int(first), int(last)]).astype(stored.dtype))
+    return (stored >= low) & (stored <= high)
+
+
+def _dicom_range(file: pydicom.Dataset, stored: np.ndarray) -> tuple[float, float]:
     """Return the values that become black and white once the tables and windows are applied."""
     for table in ("VOILUTSequence", "ModalityLUTSequence"):
         if file.get(table):
             return 0.0, 2.0 ** file[table][0].LUTDescriptor[2] - 1
+    windowed = None not in (file.get("WindowCenter"), file.get("WindowWidth"))
     signed, bits = int(file.PixelRepresentation), int(file.BitsStored)
     ends = np.array([0, 2**bits - 1]) - signed * 2 ** (bits - 1)
+    if not windowed and stored.size and stored.min() < stored.max():
+        if stored.min() < 0:
+            ends = np.array([stored.min(), stored.max()], int)
+        else:
+            ends = np.array([0, min(2**bits - 1, _top_of_range(stored))])
     if "RescaleSlope" in file and "RescaleIntercept" in file:
         ends = ends * float(file.RescaleSlope) + float(file.RescaleIntercept)
     if ends[0] == ends[1]:
         raise ValueError(f"rescale slope {file.RescaleSlope}")
     # a window puts its lower end at ends[0] even where a negative slope makes that the larger one
-    windowed = None not in (file.get("WindowCenter"), file.get("WindowWidth"))
     return tuple(ends) if windowed else (ends.min(), ends.max())

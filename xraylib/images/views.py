@@ -73,13 +73,13 @@ class Preprocessing:
             uint8 (size, size).
 
         Raises:
-            ValueError: the mask is missing, empty where a box is needed, or of another shape, or
-                a random view is asked for without `rng`.
+            ValueError: the mask is missing, empty, no mask or of another shape, or a random view is
+                asked for without `rng`.
         """
         if self.transform != "none" and rng is None:
             raise ValueError("a random view needs rng, the source of chance")
         if self.needs_mask:
-            _check_mask(image, mask)
+            mask = _check_mask(image, mask)
         if self.equalise == "bands":
             return self._equalised_bands(image, mask)
         view = _keep(self.region, equalise(image, self.equalise), mask)
@@ -106,7 +106,7 @@ class Preprocessing:
         Returns:
             float32 (H, W), 0 where the view did not reach.
         """
-        box = _lung_box(mask, margin=0.05) if self.crop else np.s_[:, :]
+        box = _lung_box(_check_mask(mask, mask), margin=0.05) if self.crop else np.s_[:, :]
         placed = np.zeros(mask.shape, np.float32)
         height, width = placed[box].shape
         placed[box] = cv2.resize(heatmap, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -161,11 +161,21 @@ def random_transform(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     )
 
 
-def _check_mask(image, mask) -> None:
+def _check_mask(image, mask) -> np.ndarray:
+    """Return the lungs, bool (H, W); a `ValueError` says why a mask cannot cut the image."""
     if mask is None:
-        raise ValueError("this view needs a lung mask, and the image has none")
+        raise ValueError("this view needs a lung mask, and the image has none: predict it first")
+    mask = np.asarray(mask)
     if mask.shape != image.shape:
-        raise ValueError(f"mask of {mask.shape} (H, W) for an image of {image.shape}")
+        raise ValueError(
+            f"mask of {mask.shape} (H, W) for an image of {image.shape}: make them one"
+        )
+    levels = np.unique(mask)
+    if mask.dtype != bool and not set(levels.tolist()) <= {0, 1} and levels.tolist() != [0, 255]:
+        raise ValueError(f"a mask with values {levels[:5].tolist()}: give bool, or 0 and 1")
+    if not mask.any():
+        raise ValueError(f"an empty lung mask: none of its {mask.size:,} pixels is inside")
+    return mask.astype(bool)
 
 
 def _keep(region: str, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -184,8 +194,6 @@ def _keep(region: str, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _lung_box(mask: np.ndarray, margin: float = 0.0) -> tuple[slice, slice]:
     """Return the lungs' bounding box, widened by a share of its sides, as two slices."""
-    if not mask.any():
-        raise ValueError("an empty lung mask has no bounding box")
     box = []
     for axis, length in ((1, mask.shape[0]), (0, mask.shape[1])):
         inside = np.flatnonzero(mask.any(axis=axis))

@@ -154,7 +154,7 @@ def load_view(row, preprocessing: Preprocessing, rng=None) -> np.ndarray:
     if preprocessing.needs_mask:
         if not row.mask_path:
             raise ValueError(f"{row.path}: this view needs a lung mask; predict masks first")
-        mask = images.read_mask(row.mask_path, image.shape)
+        mask = images.read_mask(row.mask_path, image.shape, empty=False)
     try:
         return preprocessing.apply(image, mask, rng)
     except ValueError as error:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras import layers
 
 from xraylib import data, files
-from xraylib.config import CLASS_NAMES, RunConfig
+from xraylib.config import CLASS_NAMES, COVID, RunConfig
 from xraylib.network.stack import build_classifier, build_head, copy_weights
 from xraylib.network.training import compile_head
 
@@ -158,35 +158,48 @@ class UpsampledBatches(keras.utils.PyDataset):
         transformed: sequence of arrays (N, ...), or of what stands for them: the same images in
             different random transforms. Each time an image comes, one of them is drawn. Images
             that are not transformed are a list of one array.
-        labels: int (N,), ids into `CLASS_NAMES`.
-        batch_size, rate: as in `data.upsampled_batches`.
+        labels: int (N,), class ids.
+        batch_size, rate, rare_class: as in `data.upsampled_batches`.
         seed: seeds the order and of the choice among the transforms.
+        n_classes: C, the report's three unless there are more.
 
     Raises:
         ValueError: lengths differ, the rate is out of range, or the images that it needs are not
             there.
     """
 
-    def __init__(self, transformed, labels, batch_size=100, rate=0.30, seed=0):
+    def __init__(
+        self,
+        transformed,
+        labels,
+        batch_size=100,
+        rate=0.30,
+        seed=0,
+        rare_class=COVID,
+        n_classes=None,
+    ):
         super().__init__()
         self.transformed, self.labels = list(transformed), np.asarray(labels)
         if any(len(images) != len(self.labels) for images in self.transformed):
             raise ValueError("every transform needs as many images as there are labels")
         self.batch_size, self.rate, self.seed = batch_size, rate, seed
+        self.rare_class = rare_class
+        most = int(self.labels.max(initial=0)) + 1
+        self.n_classes = n_classes or max(most, len(CLASS_NAMES))
         self.start_epoch(0)
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, index: int):
-        """Return a batch: inputs (B, ...), targets float32 (B, 3) one-hot."""
+        """Return a batch: inputs (B, ...), targets float32 (B, C) one-hot."""
         rows, which = self.batches[index]
         first = self.transformed[0]
         inputs = np.empty((len(rows), *first.shape[1:]), first.dtype)
         for number, images in enumerate(self.transformed):
             here = np.flatnonzero(which == number)
             inputs[here] = images[rows[here]]
-        return inputs, np.eye(len(CLASS_NAMES), dtype=np.float32)[self.labels[rows]]
+        return inputs, np.eye(self.n_classes, dtype=np.float32)[self.labels[rows]]
 
     def on_epoch_end(self):
         self.start_epoch(self.epoch + 1)
@@ -195,7 +208,9 @@ class UpsampledBatches(keras.utils.PyDataset):
         """Deal the batches of an epoch, counted from 0."""
         self.epoch, n = epoch, len(self.transformed)
         rng = np.random.default_rng([self.seed, epoch])
-        batches = data.upsampled_batches(self.labels, self.batch_size, self.rate, rng)
+        batches = data.upsampled_batches(
+            self.labels, self.batch_size, self.rate, rng, self.rare_class
+        )
         self.batches = [(rows, rng.integers(n, size=len(rows))) for rows in batches]
 
 
