@@ -156,3 +156,28 @@ return found;
 def misplaced(browser) -> list[str]:
     """Return what overlaps on the page that is shown, and what sticks out of it."""
     return browser.execute_script(FIND_MISPLACED)
+
+
+# Blocks whose content is wider than they are, without a bar that shows it.
+FIND_CUT_OFF = """
+const says = block => block.tagName + "." + block.className + " "
+  + block.textContent.trim().slice(0, 40);
+const found = [];
+for (const block of document.querySelectorAll(".bd-article *")) {
+  if (block.scrollWidth <= block.clientWidth + 1 || !block.clientWidth) continue;
+  const style = getComputedStyle(block);
+  if (style.overflowX === "visible" || style.position === "absolute") continue;
+  if (block.matches("span.math") && block.offsetWidth <= block.parentElement.clientWidth)
+    continue;  // holds the same formula again, unseen, for readers who hear it
+  if (!block.checkVisibility({visibilityProperty: true, opacityProperty: true})) continue;
+  const edges = parseFloat(style.borderTopWidth) + parseFloat(style.borderBottomWidth);
+  const bar = block.offsetHeight - block.clientHeight - edges;
+  if (!["auto", "scroll"].includes(style.overflowX) || bar < 4) found.push(says(block));
+}
+return found;
+"""
+
+
+def cut_off(browser) -> list[str]:
+    """Return the blocks of the page that is shown whose right part is cut off unseen."""
+    return browser.execute_script(FIND_CUT_OFF)

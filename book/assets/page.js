@@ -19,4 +19,32 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   // The entries of the bibliography are no list items, so the box around them is no list.
   for (const list of document.querySelectorAll(".citation-list")) list.removeAttribute("role");
+
+  // One switch opens the folded code of the whole page.
+  const folded = [...document.querySelectorAll("div.cell > details.hide.above-input")];
+  const title = document.querySelector(".bd-article h1");
+  if (folded.length && title) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "code-switch";
+    const say = () => {
+      const all = folded.every(details => details.open);
+      button.textContent = all ? "Hide the code" : "Show all code";
+      button.setAttribute("aria-pressed", all);
+    };
+    button.addEventListener("click", () => {
+      const open = !folded.every(details => details.open);
+      for (const details of folded) details.open = open;
+      say();
+    });
+    for (const details of folded) details.addEventListener("toggle", say);
+    say();
+    title.after(button);
+  }
+
+  // On a phone a figure is tapped to its full size and back.
+  if (matchMedia("(max-width: 600px)").matches)
+    for (const image of document.querySelectorAll(".bd-article .cell_output img"))
+      if (!image.closest(".xray-slider, .lab"))
+        image.addEventListener("click", () => image.classList.toggle("full"));
 });

@@ -26,7 +26,7 @@ from nbclient.exceptions import CellControlSignal, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
-from tools import freshness, links
+from tools import freshness, links, pages
 from xraylib import config, files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -202,9 +202,6 @@ def without_kernel(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Return the executed notebook without what a page cannot use: widget state, native logs."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.metadata.tags.append("hide-input")
-            cell.metadata.mystnb = {"code_prompt_show": "Show the parameter of this run"}
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET_VIEW, None)  # its text/html twin stays
             if output.get("name") == "stderr":
@@ -221,14 +218,13 @@ def _says_something(output: nbformat.NotebookNode) -> bool:
 
 
 def add_run_note(notebook: nbformat.NotebookNode, profile: str) -> None:
-    """Say below the title with which profile, when and how long the notebook ran."""
+    """Say at the end with which profile, when and how long the notebook ran."""
     seconds = notebook.metadata.papermill.duration
     note = (
         f"*Run with the profile **{profile}** on {date.today():%d %B %Y}, "
         f"in {seconds:.0f} s on {os.cpu_count()} cores.*"
     )
-    cell = nbformat.v4.new_markdown_cell(note, id="run-note", metadata={"tags": ["run-note"]})
-    notebook.cells.insert(1, cell)
+    notebook.cells.append(nbformat.v4.new_markdown_cell(note, id="run-note"))
 
 
 def execute(source: Path, profile: str, folder: Path, stamp: str, news=None) -> str:
@@ -274,6 +270,8 @@ def execute(source: Path, profile: str, folder: Path, stamp: str, news=None) -> 
     failed.unlink(missing_ok=True)
     add_run_note(notebook, profile)
     links.add_function_links(notebook)
+    pages.gather_machinery(notebook)
+    pages.fold_bookkeeping(notebook)
     freshness.keep_stamp(notebook, stamp)
     with files.whole_file(folder / source.name) as part:
         nbformat.write(without_kernel(notebook), part)
@@ -352,6 +350,7 @@ def render(root: Path) -> Path:
     strict = ["-W", "--keep-going", "-n", "--all", "-q"]
     if subprocess.run(jupyter_book + options + strict, cwd=root).returncode:
         raise BookError("jupyter-book failed: its warnings above say which page and line")
+    pages.finish(root / "book/_build/html")
     return root / "book/_build/html/index.html"
 
 

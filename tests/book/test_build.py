@@ -50,7 +50,7 @@ def root(tmp_path, monkeypatch):
 
 
 def printed(root, name) -> str:
-    cell = nbformat.read(root / f"book/notebooks/{name}.ipynb", as_version=4).cells[-1]
+    cell = nbformat.read(root / f"book/notebooks/{name}.ipynb", as_version=4).cells[-2]
     return "".join(output.get("text", "") for output in cell.outputs)
 
 
@@ -94,12 +94,13 @@ def test_quick_chapters_run_beside_each_other_and_share_the_cores(root):
 
 
 @pytest.mark.slow
-def test_the_injected_parameter_is_folded(root):
+def test_what_runs_a_chapter_is_gathered_at_its_end(root):
     build.execute_all(root, "real", None)
     cells = nbformat.read(root / "book/notebooks/01_first.ipynb", as_version=4).cells
-    (injected,) = [c for c in cells if "injected-parameters" in c.metadata.get("tags", [])]
-    assert 'PROFILE = "real"' in injected.source
-    assert "hide-input" in injected.metadata.tags
+    assert [cell.id for cell in cells] == ["title", "code", "machinery"]
+    panel = cells[-1].source
+    assert "Run with the profile **real**" in panel
+    assert panel.index('PROFILE = "quick"') < panel.index('PROFILE = "real"')
 
 
 def test_an_unknown_parameter_stops_before_anything_runs(root, capsys):

@@ -6,6 +6,7 @@ from chromium import (
     HTML,
     check_quiet,
     chromium,
+    cut_off,
     misplaced,
     needs_axe,
     needs_book,
@@ -53,10 +54,42 @@ def test_every_page_is_quiet_and_fits(browser, address, width, scheme):
 @needs_browser
 @needs_book
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_overlaps_or_sticks_out(browser, width):
+def test_nothing_overlaps_sticks_out_or_is_cut_off(browser, width):
     for page in pages():
         show(browser, f"{HTML.as_uri()}/{page}", width, "light")
         assert not misplaced(browser), page
+        assert not cut_off(browser), page
+
+
+MADE_UP = """<!doctype html><html lang="en"><head><title>Made up</title>
+<meta name="viewport" content="width=device-width"><style>{}</style></head>
+<body><article class="bd-article"><div class="pst-scrollable-table-container" style="width: 200px">
+<table><tr><td style="min-width: 300px">wide</td></tr></table></div>
+<div class="cell"><details class="hide above-input"><summary>Show</summary>code</details></div>
+<h1>Title</h1></article><script>{}</script></body></html>"""
+
+
+@needs_browser
+def test_a_wide_table_is_found_where_its_bar_cannot_be_seen(browser, tmp_path):
+    sheet = (build.ROOT / "book/assets/custom.css").read_text("utf8")
+    hidden = ".bd-article div { overflow: hidden }"
+    for name, style, n_found in (("with", sheet, 0), ("without", hidden, 1)):
+        (tmp_path / f"{name}.html").write_text(MADE_UP.format(style, ""), "utf8")
+        show(browser, f"{tmp_path.as_uri()}/{name}.html", 400, "light")
+        assert len(cut_off(browser)) == n_found, name
+
+
+@needs_browser
+def test_one_switch_opens_all_folded_code_and_closes_it(browser, tmp_path):
+    script = (build.ROOT / "book/assets/page.js").read_text("utf8")
+    (tmp_path / "page.html").write_text(MADE_UP.format("", script), "utf8")
+    show(browser, f"{tmp_path.as_uri()}/page.html", 1280, "light")
+    is_open = "return document.querySelector('details').open"
+    button = browser.find_element("css selector", "button.code-switch")
+    for text, opened in (("Show all code", True), ("Hide the code", False)):
+        assert button.text == text
+        button.click()
+        assert browser.execute_script(is_open) is opened
 
 
 @needs_browser

@@ -1,14 +1,30 @@
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
+from nbclient import NotebookClient
 
 from xraylib import plots
+from xraylib.plots import figures
+
+
+def smallest_letters(figure) -> float:
+    """Return the height in pixels of a figure's smallest letters on a page of 750 pixels."""
+    figure.canvas.draw()
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    pixels_an_inch = min(96, figures.PAGE / figure.get_figwidth())
+    return min((text.get_fontsize() / 72 * pixels_an_inch for text in texts), default=99)
 
 
 @pytest.fixture(autouse=True)
 def closed():
+    """Every figure of these tests has letters that can be read."""
+    plots.use_style()
     yield
+    for number in plt.get_fignums():
+        assert smallest_letters(plt.figure(number)) >= 11
     plt.close("all")
 
 
@@ -55,3 +71,56 @@ def test_reliability_draws_filled_bins_only():
     above, below = plots.plot_reliability({"as trained": curve, "scaled": curve}).axes
     assert [list(line.get_xdata()) for line in above.lines[1:]] == [[0.9], [0.9]]
     assert len(below.patches) == 4
+
+
+def test_small_letters_are_found():
+    figure, axis = plt.subplots(figsize=(12, 2))
+    axis.set_title("small", fontsize=9)
+    assert smallest_letters(figure) < 11
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("methods", [1, 4])
+def test_many_maps_keep_their_letters(methods):
+    images, cells = np.zeros((2, 80, 80), np.uint8), np.ones((2, 7, 7))
+    figure = plots.plot_map_grid(images, ["one", "two"], {f"m{k}": cells for k in range(methods)})
+    assert figures.has_pictures(figure)
+
+
+def test_a_grid_of_views_keeps_its_letters():
+    names = [f"a view {k}" for k in range(8)]
+    rows = [
+        {
+            "train_view": a,
+            "test_view": b,
+            "accuracy": 0.5,
+            "accuracy low": 0.4,
+            "accuracy high": 0.6,
+        }
+        for a in names
+        for b in names
+    ]
+    figure = plots.plot_grid(pd.DataFrame(rows))
+    assert figure.axes[0].texts[0].get_text() == "0.50\n0.40–0.60"
+
+
+def test_lines_are_shown_as_svg_and_radiographs_as_png():
+    lines = plots.plot_intervals({"a": (0.5, 0.4, 0.6)}, "share")
+    assert figures.draw_svg(lines).startswith("<?xml") and figures.draw_png(lines) is None
+    pictures = plots.plot_images([np.zeros((80, 80), np.uint8)])
+    assert figures.draw_svg(pictures) is None and figures.draw_png(pictures).startswith(b"\x89PNG")
+    matrix = plots.plot_confusion({"made up": np.eye(3, dtype=int)})
+    assert figures.draw_svg(matrix), "a matrix is no radiograph"
+
+
+@pytest.mark.slow
+def test_a_notebook_shows_each_figure_as_what_it_is():
+    cells = [
+        "from xraylib import plots; import numpy as np; plots.use_style()",
+        "plots.plot_intervals({'a': (0.5, 0.4, 0.6)}, 'share');",
+        "plots.plot_images([np.zeros((80, 80), np.uint8)]);",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    NotebookClient(notebook, kernel_name="python3").execute()
+    kinds = [[set(out.data) - {"text/plain"} for out in c.outputs] for c in notebook.cells[1:]]
+    assert kinds == [[{"image/svg+xml"}], [{"image/png"}]]

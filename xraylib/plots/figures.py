@@ -1,20 +1,75 @@
 """Figures of images, results, comparisons and studies, in the book's one style."""
 
+import io
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython import get_ipython
+from matplotlib.figure import Figure
 
 from xraylib.config import CLASS_NAMES
 
 STYLE = Path(__file__).with_name("xraylib.mplstyle")
 COLOURS = {"normal": "#0072B2", "pneumonia": "#D55E00", "COVID-19": "#009E73"}
+NETWORKS = {  # one colour each, in every chapter
+    "experiment 1": "#0072B2",
+    "experiment 2": "#D55E00",
+    "experiment 3": "#009E73",
+    "unconfounded": "#0072B2",
+    "confounded": "#D55E00",
+}
+PIXELS = 64  # a side from which an image on an axis is a picture and no table of cells
+PAGE, SMALLEST = 750, 8.3  # pixels that a figure may be wide on a page; points, 11 pixels there
 HATCHES = {"normal": "", "pneumonia": "//", "COVID-19": ".."}
 
 
 def use_style() -> None:
-    """Use the book's look for every figure that follows."""
+    """Use the book's look for every figure that follows.
+
+    In a notebook a figure of lines is shown as SVG, one with radiographs as PNG.
+    """
     plt.style.use(STYLE)
+    shell = get_ipython()
+    if shell is not None:
+        plt.switch_backend(plt.get_backend())  # which sets its own formats, once
+        formatters = shell.display_formatter.formatters
+        formatters["image/svg+xml"].for_type(Figure, draw_svg)
+        formatters["image/png"].for_type(Figure, draw_png)
+
+
+def has_pictures(figure: Figure) -> bool:
+    """Return whether a figure shows a radiograph or the like."""
+    shown = [image for axis in figure.axes for image in axis.images]
+    return any(min(image.get_array().shape[:2]) >= PIXELS for image in shown)
+
+
+def draw_svg(figure: Figure) -> str | None:
+    """Return a figure of lines as SVG, nothing for one with pictures."""
+    if has_pictures(figure):
+        return None
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def draw_png(figure: Figure) -> bytes | None:
+    """Return a figure with pictures as PNG, nothing for one of lines."""
+    if not has_pictures(figure):
+        return None
+    buffer, dpi = io.BytesIO(), min(160, 2 * PAGE / figure.get_figwidth())  # twice the page
+    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
+    return buffer.getvalue()
+
+
+def letters(width: float) -> float:
+    """Return the points of the smallest letters of a figure: 11 pixels on a page of 750.
+
+    Args:
+        width: of the figure, in inches.
+    """
+    return max(SMALLEST, SMALLEST * width * 96 / PAGE)
 
 
 def plot_images(images, titles=None, columns: int = 6, outlines=None) -> plt.Figure:
@@ -27,13 +82,15 @@ def plot_images(images, titles=None, columns: int = 6, outlines=None) -> plt.Fig
         outlines: sequence of bool (H, W) or None: masks whose borders are drawn.
     """
     rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(1.6 * columns, 1.85 * rows), squeeze=False)
+    size, letter = (1.6 * columns, 1.85 * rows), letters(1.6 * columns)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    characters = int(1.6 * 72 / (0.6 * letter))
     for axis in axes.flat:
         axis.axis("off")
     for number, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
         axis.imshow(image, cmap="gray", vmin=0, vmax=255)
         if titles is not None:
-            axis.set_title(titles[number], fontsize=9)
+            axis.set_title(textwrap.fill(titles[number], characters), fontsize=letter)
         if outlines is not None and outlines[number] is not None and outlines[number].any():
             axis.contour(outlines[number], levels=[0.5], colors="#56B4E9", linewidths=1)
     return figure
@@ -48,6 +105,7 @@ def plot_confusion(matrices: dict) -> plt.Figure:
     figure, axes = plt.subplots(
         1, len(matrices), figsize=(3.3 * len(matrices), 3.4), squeeze=False, sharey=True
     )
+    letter = letters(3.3 * len(matrices))
     for axis, (title, matrix) in zip(axes.flat, matrices.items(), strict=True):
         matrix = np.asarray(matrix)
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -55,10 +113,10 @@ def plot_confusion(matrices: dict) -> plt.Figure:
         for (row, column), share in np.ndenumerate(shares):
             colour = "white" if share > 0.5 else "black"
             text = f"{matrix[row, column]:,}\n{share:.0%}"
-            axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+            axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=letter)
         axis.set(title=title, xlabel="predicted", xticks=range(3), yticks=range(3))
-        axis.set_xticklabels(CLASS_NAMES, fontsize=8)
-        axis.set_yticklabels(CLASS_NAMES, fontsize=8)
+        axis.set_xticklabels(CLASS_NAMES, fontsize=letter)
+        axis.set_yticklabels(CLASS_NAMES, fontsize=letter)
         axis.spines[:].set_visible(False)
     axes[0, 0].set_ylabel("true")
     return figure
@@ -124,7 +182,7 @@ def plot_intervals(rows, xlabel: str, reference: float | None = None, note: str 
             (0, 6),
             textcoords="offset points",
             ha="center",
-            fontsize=8,
+            fontsize=9,
         )
     if reference is not None:
         axis.axvline(reference, color="#D55E00", linestyle="--", marker="", label=note)
@@ -183,7 +241,7 @@ def plot_stack(shapes) -> plt.Figure:
             tall / 2 + 0.08,
             f"{height} x {height} x {depth}",
             rotation=60,
-            fontsize=8,
+            fontsize=letters(9),
             ha="left",
             va="bottom",
             rotation_mode="anchor",
@@ -193,7 +251,7 @@ def plot_stack(shapes) -> plt.Figure:
             -tall / 2 - 0.08,
             name,
             rotation=-60,
-            fontsize=8,
+            fontsize=letters(9),
             ha="left",
             va="top",
             rotation_mode="anchor",
@@ -214,21 +272,21 @@ def plot_grid(table, value: str = "accuracy", title: str = "") -> plt.Figure:
     """
     names = list(table.train_view.unique())
     cells = table.set_index(["train_view", "test_view"])
-    figure, axis = plt.subplots(figsize=(1.6 + 0.95 * len(names), 1.4 + 0.72 * len(names)))
+    width = 1.6 + 0.95 * len(names)
+    figure, axis = plt.subplots(figsize=(width, 1.4 + 0.72 * len(names)))
+    words = {"ha": "center", "va": "center", "fontsize": letters(width)}
     shown = np.array([[cells.loc[(a, b), value] for b in names] for a in names])
     axis.imshow(shown, cmap="cividis", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(shown):
         cell = cells.loc[(names[row], names[column])]
-        text = f"{share:.2f}\n[{cell[f'{value} low']:.2f}, {cell[f'{value} high']:.2f}]"
+        text = f"{share:.2f}\n{cell[f'{value} low']:.2f}–{cell[f'{value} high']:.2f}"
         colour = "black" if share > 0.55 else "white"
         weight = "bold" if row == column else "normal"
-        axis.text(
-            column, row, text, ha="center", va="center", color=colour, fontsize=8, fontweight=weight
-        )
+        axis.text(column, row, text, color=colour, fontweight=weight, **words)
     ticks = range(len(names))
     axis.set(xticks=ticks, yticks=ticks, xlabel="tested on", ylabel="trained on", title=title)
-    axis.set_xticklabels(names, rotation=30, ha="right", fontsize=9)
-    axis.set_yticklabels(names, fontsize=9)
+    axis.set_xticklabels(names, rotation=30, ha="right", fontsize=letters(width))
+    axis.set_yticklabels(names, fontsize=letters(width))
     axis.spines[:].set_visible(False)
     return figure
 
@@ -401,7 +459,7 @@ def plot_upsampling(table) -> plt.Figure:
         axis.axvline(0.30, color="black", linestyle=":", marker="", linewidth=1)
         axis.set(xlabel="share of COVID-19 in a batch", title=f"{word} of COVID-19")
         axis.set_ylim(0, None if name == "ece" else 1.02)
-    axes[0].text(0.31, 0.05, "the report's", fontsize=8)
+    axes[0].text(0.31, 0.05, "the report's", fontsize=letters(9))
     return figure
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 
 from xraylib.maps import upscale
+from xraylib.plots.figures import letters
 
 
 def plot_maps(rows, outlines=None) -> plt.Figure:
@@ -45,9 +46,10 @@ def plot_map_grid(images, names, maps, notes=None, outlines=None) -> plt.Figure:
     columns = 1 + 2 * len(maps)
     size = 1.35 * columns, 1.45 * len(images) + 0.5
     figure, axes = plt.subplots(len(images), columns, figsize=size, squeeze=False)
+    letter = letters(size[0])
     for i, (line, image, name) in enumerate(zip(axes, images, names, strict=True)):
         line[0].imshow(image, cmap="gray", vmin=0, vmax=255)
-        line[0].set_ylabel(name, fontsize=9)
+        line[0].set_ylabel(name, fontsize=letter)
         if outlines is not None and outlines[i].any():
             line[0].contour(outlines[i], levels=[0.5], colors="#56B4E9", linewidths=1.2)
         for k, (kind, cells) in enumerate(maps.items()):
@@ -56,11 +58,11 @@ def plot_map_grid(images, names, maps, notes=None, outlines=None) -> plt.Figure:
             right.imshow(image, cmap="gray", vmin=0, vmax=255)
             heatmap = upscale(cells[i], image.shape)
             right.imshow(heatmap, cmap="inferno", vmin=0, vmax=1, alpha=0.5)
-            right.set_xlabel(notes[kind][i] if notes else "", fontsize=8)
-    axes[0, 0].set_title("radiograph", fontsize=9)
+            right.set_xlabel(notes[kind][i] if notes else "", fontsize=letter)
+    axes[0, 0].set_title("radiograph", fontsize=letter)
     for k, kind in enumerate(maps):
-        axes[0, 1 + 2 * k].set_title(f"{kind}\ntrue cells", fontsize=9)
-        axes[0, 2 + 2 * k].set_title("overlay", fontsize=9)
+        axes[0, 1 + 2 * k].set_title(f"{kind}\ntrue cells", fontsize=letter)
+        axes[0, 2 + 2 * k].set_title("overlay", fontsize=letter)
     _finish(figure, axes)
     return figure
 
@@ -127,7 +129,7 @@ def plot_randomisation(correlations: dict, layer: str) -> plt.Figure:
     axis.axhline(1, color="#D55E00", linestyle="--", marker="", label="edge detector")
     axis.axhline(0, color="black", linestyle="-", marker="", linewidth=0.8)
     axis.set(xticks=[0, *places], ylim=(-1.05, 1.1), ylabel=f"rank correlation,\n{layer}")
-    axis.set_xticklabels(["none", *correlations], rotation=60, ha="right", fontsize=8)
+    axis.set_xticklabels(["none", *correlations], rotation=60, ha="right", fontsize=9)
     axis.set_xlabel("destroyed down to")
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
@@ -139,7 +141,9 @@ def _finish(figure, axes) -> None:
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
     bar = figure.colorbar(ScalarMappable(cmap="inferno"), ax=axes, shrink=0.6, ticks=[0, 1])
-    bar.set_label("normalised per image")
+    letter = letters(figure.get_figwidth())
+    bar.ax.tick_params(labelsize=letter)
+    bar.set_label("normalised per image", fontsize=letter)
 
 
 def plot_patches(rows, patches, n: int = 8) -> plt.Figure:
