@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import make_manifest
 
-from xraylib import maps, plots
+from xraylib import maps, metrics, plots
 from xraylib.config import CLASS_NAMES
 from xraylib.maps import EDGES, RANDOM, TRAINED
 
@@ -169,4 +169,44 @@ def test_figures_show_what_they_are_given(table, cases):
     correlations = {"logits": np.array([0.9, 0.8]), "dense": np.array([0.1, np.nan])}
     figure = plots.plot_randomisation(correlations, "conv")
     assert list(figure.axes[0].lines[1].get_ydata()[:2]) == [1, 0.8]
+    plt.close("all")
+
+
+def test_a_game_that_none_wins_has_an_interval(table, cases):
+    bad, good = (value(table, layer, TRAINED, "pointing game") for layer in ("bad", "good"))
+    n = cases.rows.patient_id.nunique()
+    assert (bad.low, bad.high) == metrics.wilson_interval(0, n)
+    assert (good.low, good.high) == metrics.wilson_interval(n, n)
+    assert value(table, "bad", TRAINED, "energy inside").high == 0
+
+
+def test_a_game_that_some_win_keeps_its_draws():
+    hits, patients = np.array([1, 0, 1, 1, 0]), np.arange(5)
+    mean = maps.mean_of_check("pointing game", hits, patients)
+    assert mean == metrics.bootstrap_mean(hits, patients)
+
+
+def test_games_that_nothing_tells_apart():
+    none, patients = np.zeros(10), np.arange(10)
+    gain, low, high = maps.gain_of_check("pointing game", none, none, patients)
+    assert (gain, low, high) == (0, -high, metrics.wilson_interval(0, 10)[1])
+    assert maps.gain_of_check("energy inside", none, none, patients) == (0, 0, 0)
+
+
+def test_the_network_is_held_against_the_stronger_floor(table):
+    good = value(table, "good", TRAINED, "pointing game")
+    floors = [value(table, "good", name, "pointing game").value for name in (RANDOM, EDGES)]
+    assert good.gain == pytest.approx(1 - max(floors))
+    assert good.gain_low > 0
+    assert good.p == metrics.mcnemar(round(good.gain * good.n), 0)
+    assert np.isnan(value(table, "good", RANDOM, "pointing game").gain)
+    assert np.isnan(value(table, "good", TRAINED, "energy inside").p)
+
+
+def test_two_scales_of_colours_and_the_dead_cells(cases):
+    live = np.array([[True, False], [False, False]])
+    figure = plots.plot_colour_scales(cases.images[0], np.eye(2), live)
+    used = [axis.images[-1].get_cmap().name for axis in figure.axes]
+    assert used == ["jet", "inferno", "inferno"]
+    assert len(figure.axes[2].patches) == 3
     plt.close("all")

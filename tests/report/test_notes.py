@@ -96,3 +96,10 @@ def test_a_method_and_a_function_without_docstring_are_shown_too(shown):
     codes = ["\n".join(text.splitlines()[2:-1]) for text in shown]
     assert codes[0] == 'def place(self, book):\n    """Place a book."""\n    return [book]'
     assert codes[1] == "def bare(x):\n    return x + 1"
+
+
+def test_a_conclusion_is_shown_as_markdown(monkeypatch):
+    seen = []
+    monkeypatch.setattr(pages, "display", seen.append)
+    pages.say("**Above** the floor.")
+    assert seen[0].data == "**Above** the floor."

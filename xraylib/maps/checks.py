@@ -18,7 +18,7 @@ from xraylib.config import CLASS_NAMES, IMAGE_SIZE
 from xraylib.images import read_grey, read_mask, resize
 from xraylib.maps.equations import upscale
 from xraylib.maps.explainer import Explainer
-from xraylib.metrics import bootstrap_mean
+from xraylib.metrics import Mean, bootstrap_mean, mcnemar, wilson_interval
 
 
 def energy_inside(heatmaps, masks) -> np.ndarray:
@@ -215,7 +215,8 @@ def _same_shape(one, other) -> tuple[np.ndarray, np.ndarray]:
     return one, other
 
 
-CHECKS = {"energy inside": energy_inside, "pointing game": points_inside}
+ENERGY, POINTING = "energy inside", "pointing game"
+CHECKS = {ENERGY: energy_inside, POINTING: points_inside}
 TRAINED, RANDOM, EDGES = "network", "random map", "edge detector"
 
 
@@ -271,6 +272,48 @@ def unseen_cases(manifest: pd.DataFrame, region: str, n: int, seed: int = 0) -> 
     return Cases(rows, np.stack(pictures), np.stack(kept))
 
 
+def mean_of_check(check: str, values, patients, seed: int = 0) -> Mean:
+    """Return the mean of a check over images, and its 95 % interval.
+
+    Patients are drawn again. A pointing game that every image wins, or none, gets Wilson's interval
+    of as many patients: drawing the same again would give no width.
+
+    Args:
+        check: a key of `CHECKS`, or the name of another check.
+        values: float (N,), NaN ones are left out.
+        patients: the patient of each image (N,).
+        seed: seeds the draws.
+    """
+    values, mean = np.asarray(values, float), bootstrap_mean(values, patients, seed=seed)
+    if check != POINTING or mean.n == 0 or 0.5 <= np.nansum(values) <= mean.n - 0.5:
+        return mean
+    n = len(np.unique(np.asarray(patients)[~np.isnan(values)]))
+    low, high = wilson_interval(round(mean.value * n), n)
+    return Mean(mean.value, np.fmin(mean.low, low), np.fmax(mean.high, high), mean.n)
+
+
+def gain_of_check(check: str, values, floor, patients, seed: int = 0) -> tuple[float, ...]:
+    """Return the mean difference to a floor on the same images, with its 95 % interval.
+
+    Where no image tells two pointing games apart, the ends are those of Wilson's interval of 0.
+
+    Args:
+        check, patients, seed: as in `mean_of_check`.
+        values: float (N,).
+        floor: float (N,), of the same images.
+
+    Returns:
+        gain, low, high.
+    """
+    difference = np.asarray(values, float) - floor
+    gain = bootstrap_mean(difference, patients, seed=seed)
+    if check == POINTING and gain.n and not np.nansum(np.abs(difference)) >= 0.5:
+        n = len(np.unique(np.asarray(patients)[~np.isnan(difference)]))
+        high = wilson_interval(0, n)[1]
+        return gain.value, -high, high
+    return gain.value, gain.low, gain.high
+
+
 def layer_checks(
     explainer: Explainer, cases: Cases, layers, method: str = "grad_cam", seed: int = 0
 ) -> pd.DataFrame:
@@ -285,7 +328,9 @@ def layer_checks(
 
     Returns:
         layer, maps (network, random map or edge detector), check (energy inside or pointing game),
-        value, low, high (95 %, patients drawn again), n: those not empty.
+        value, low, high (95 %, see `mean_of_check`), n: those not empty; and for the network gain,
+        gain_low, gain_high: the mean difference to the stronger floor on the same images, and for
+        the pointing game p, McNemar's exact test of the two.
     """
     cells = explainer.explain(cases.images, cases.class_ids[:, None], layers, method)
     edges, rows = edge_maps(cases.images), []
@@ -296,14 +341,25 @@ def layer_checks(
             RANDOM: random_maps(len(cases), shape, IMAGE_SIZE, seed),
             EDGES: edges,
         }
-        for name, heatmaps in maps.items():
-            for check, score in CHECKS.items():
-                mean = bootstrap_mean(
-                    score(heatmaps, cases.masks), cases.rows.patient_id, seed=seed
-                )
-                rows.append((layer, name, check, mean.value, mean.low, mean.high, mean.n))
+        for check, score in CHECKS.items():
+            scores = {name: score(heatmaps, cases.masks) for name, heatmaps in maps.items()}
+            against = _against_floors(check, scores, cases.rows.patient_id, seed)
+            for name, values in scores.items():
+                mean = mean_of_check(check, values, cases.rows.patient_id, seed)
+                row = (layer, name, check, mean.value, mean.low, mean.high, mean.n)
+                rows.append(row + (against if name == TRAINED else (np.nan,) * 4))
     columns = ["layer", "maps", "check", "value", "low", "high", "n"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=[*columns, "gain", "gain_low", "gain_high", "p"])
+
+
+def _against_floors(check: str, scores: dict, patients, seed: int) -> tuple[float, ...]:
+    """Return gain, low, high and McNemar's p of the network against the stronger floor."""
+    floor = max((RANDOM, EDGES), key=lambda name: np.nanmean(scores[name]))
+    gain = gain_of_check(check, scores[TRAINED], scores[floor], patients, seed)
+    if check != POINTING:
+        return (*gain, np.nan)
+    ours, theirs = scores[TRAINED] > 0.5, scores[floor] > 0.5
+    return (*gain, mcnemar(int((ours & ~theirs).sum()), int((theirs & ~ours).sum())))
 
 
 def class_checks(

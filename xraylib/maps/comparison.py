@@ -17,7 +17,9 @@ from xraylib.maps.checks import (
     agreement,
     deletion,
     edge_maps,
+    gain_of_check,
     insertion,
+    mean_of_check,
     random_maps,
 )
 from xraylib.maps.equations import FORMULAS, METHODS, upscale
@@ -150,7 +152,7 @@ def summarise_methods(cases: Cases, heatmaps: dict, drawn: dict, seed: int = 0) 
     Returns:
         maps, check (energy inside, pointing game, insertion, deletion: the areas), value, low,
         high, n, and gain, gain_low, gain_high: the mean difference to the random map on the same
-        image. All intervals are at 95 %, patients drawn again.
+        image. All intervals are at 95 %, see `maps.mean_of_check`.
     """
     scores = {
         (name, check): score(maps, cases.masks)
@@ -160,9 +162,8 @@ def summarise_methods(cases: Cases, heatmaps: dict, drawn: dict, seed: int = 0) 
     scores |= {key: np.array([curve.area for curve in part]) for key, part in drawn.items()}
     patients, rows = cases.rows.patient_id, []
     for (name, check), values in scores.items():
-        mean = bootstrap_mean(values, patients, seed=seed)
-        gain = bootstrap_mean(values - scores[RANDOM, check], patients, seed=seed)
-        gains = (gain.value, gain.low, gain.high)
+        mean = mean_of_check(check, values, patients, seed)
+        gains = gain_of_check(check, values, scores[RANDOM, check], patients, seed)
         rows.append((name, check, mean.value, mean.low, mean.high, mean.n, *gains))
     columns = ["maps", "check", "value", "low", "high", "n", "gain", "gain_low", "gain_high"]
     return pd.DataFrame(rows, columns=columns)

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "counts": """
             confusion_matrix accuracy precision recall specificity f_beta macro_average class_rows
-            wilson_interval mcnemar bootstrap_interval bootstrap_mean dice iou
+            wilson_interval mcnemar bootstrap_interval bootstrap_mean Mean dice iou
         """.split(),
         "predictions": """
             softmax predictions_table judge_predictions figures_row per_class_table as_text

@@ -14,8 +14,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             show_table
         """.split(),
         "maps": """
-            plot_maps plot_map_grid plot_curves plot_layer_checks plot_randomisation plot_patches
-            plot_sensitivity
+            plot_maps plot_colour_scales plot_map_grid plot_curves plot_layer_checks
+            plot_randomisation plot_patches plot_sensitivity
         """.split(),
     },
 )

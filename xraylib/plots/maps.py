@@ -33,6 +33,32 @@ def plot_maps(rows, outlines=None) -> plt.Figure:
     return figure
 
 
+def plot_colour_scales(image, cells, live) -> plt.Figure:
+    """Show one map in the report's red to blue, in this book's colours, and what of it is live.
+
+    Args:
+        image: uint8 (H, W).
+        cells: float (h, w).
+        live: bool (h, w), the cells that reach the score.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(8.4, 3.0))
+    heatmap = upscale(cells, image.shape)
+    for axis, colours in zip(axes, ("jet", "inferno"), strict=False):
+        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+        axis.imshow(heatmap, cmap=colours, vmin=0, vmax=1, alpha=0.5)
+    axes[2].imshow(upscale(cells, cells.shape), cmap="inferno", vmin=0, vmax=1)
+    for row, column in np.argwhere(~np.asarray(live, bool)):
+        corner = column - 0.5, row - 0.5
+        axes[2].add_patch(
+            plt.Rectangle(corner, 1, 1, facecolor="none", edgecolor="#56B4E9", hatch="xx")
+        )
+    names = ("as in the report", "as in this book", "true cells; hatched: dead")
+    for axis, name in zip(axes, names, strict=True):
+        axis.set(title=name, xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    return figure
+
+
 def plot_map_grid(images, names, maps, notes=None, outlines=None) -> plt.Figure:
     """Show several maps of each image: the radiograph, then true cells | overlay for each kind.
 

@@ -119,6 +119,15 @@ def glue(**texts: str) -> None:
         display({f"{GLUED}text/plain": str(text)}, raw=True, metadata={"scrapbook": scrap})
 
 
+def say(text: str) -> None:
+    """Show a conclusion whose words and numbers its cell has computed.
+
+    Args:
+        text: Markdown, a sentence or two.
+    """
+    display(Markdown(text))
+
+
 def report_box(said: str, found: str, **texts: str) -> None:
     """Show what the report said beside what this run found, and glue the numbers.
 
