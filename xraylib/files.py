@@ -40,6 +40,11 @@ def printable(name) -> str:
     return str(name) if str(name).isprintable() else repr(str(name))
 
 
+def as_utf8(text) -> str:
+    """Return text that can be written as UTF-8: other bytes of a file's name stand as \\udcff."""
+    return str(text).encode("utf8", "backslashreplace").decode("utf8")
+
+
 def run_command(main) -> None:
     """End the process with what a command returns, quietly where the reader stops reading.
 

@@ -1,7 +1,7 @@
 """Probabilities for a folder of radiographs: `python -m xraylib.predict FOLDER [--maps OUT]`.
 
-Writes one CSV row a file on standard output: file, normal, pneumonia, COVID-19, error. For teaching
-and research, never for diagnosis.
+Writes one CSV row a file on standard output: file, normal, pneumonia, COVID-19, flag, error. For
+teaching and research, never for diagnosis.
 """
 
 import argparse
@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xraylib import files, images, lungs, maps, metrics, studies
+from xraylib import files, images, lungs, maps, metrics, network, studies
 from xraylib.config import CLASS_NAMES, PROFILES
 from xraylib.images import ImageError
-from xraylib.network import WeightsError
+from xraylib.images.reading import NO_IMAGE
 
-COLUMNS = ("file", *CLASS_NAMES, "error")
+COLUMNS = ("file", *CLASS_NAMES, "flag", "error")
 WARNING = "xraylib is for teaching and research, never for diagnosis"
 BATCH = 8
 OPACITY = 0.45  # of a map at its highest, over the radiograph
@@ -72,19 +72,23 @@ def predict_folder(folder, profile: str = "real", maps=None) -> pd.DataFrame:
 
     Returns:
         one row per file: file (relative to the folder), a probability for each class (NaN for a bad
-        file), and error, the reason why it could not be predicted, or "".
+        file), flag, what makes the image doubtful (see `images.flag_image`), and error, the reason
+        why it could not be predicted, or "". Masks and files of the system get no row.
 
     Raises:
-        FileNotFoundError: no such folder; or no classifier and no data to fit one on.
+        FileNotFoundError: no such folder, or nothing in it; or no classifier and no data to fit
+            one on.
+        NotADirectoryError: it is a file.
         ValueError: the maps would lie among the images.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder")
+    folder = files.check_folder(folder)
     if maps is not None and Path(maps).resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{maps}: maps would be taken for images; name a folder outside {folder}")
-    paths = sorted(path for path in folder.rglob("*") if not path.is_dir())
-    predictor = Predictor(profile) if paths else None
+    found = images.find_images(folder)
+    paths = sorted(found.images + found.others)
+    if not paths:
+        raise FileNotFoundError(f"{folder}: {NO_IMAGE}")
+    predictor = Predictor(profile)
     rows = []
     with tqdm(total=len(paths), desc="predictions", unit=" files") as bar:
         for start in range(0, len(paths), BATCH):
@@ -98,7 +102,7 @@ def _predict_batch(predictor: Predictor, folder: Path, paths: list[Path], maps) 
     pictures, errors = {}, {}
     for path in paths:
         try:
-            pictures[path] = _read(path)
+            pictures[path] = images.read_radiograph(path)
         except (ImageError, OSError) as error:
             errors[path] = str(error)
     results = {}
@@ -109,20 +113,18 @@ def _predict_batch(predictor: Predictor, folder: Path, paths: list[Path], maps) 
             heatmap = predictor.heatmap(view, int(results[path].argmax()))
             target = Path(maps) / f"{path.relative_to(folder)}.png"
             write_overlay(target, pictures[path], predictor.recipe.view.place(heatmap, mask))
-    return [_row(path.relative_to(folder), results.get(path), errors.get(path)) for path in paths]
+    flags = {path: images.flag_image(picture) for path, picture in pictures.items()}
+    return [
+        _row(path.relative_to(folder), results.get(path), flags.get(path), errors.get(path))
+        for path in paths
+    ]
 
 
-def _read(path: Path) -> np.ndarray:
-    image = images.read_grey(path)
-    if image.min() == image.max():
-        raise ImageError(path, "all pixels are alike: it shows nothing")
-    return image
-
-
-def _row(file: Path, probs, error) -> dict:
+def _row(file: Path, probs, flag, error) -> dict:
     values = np.full(len(CLASS_NAMES), np.nan) if probs is None else probs
     shares = dict(zip(CLASS_NAMES, values, strict=True))
-    return {"file": file.as_posix(), **shares, "error": error or ""}
+    name, error = files.as_utf8(file.as_posix()), files.as_utf8(error or "")
+    return {"file": name, **shares, "flag": flag or "", "error": error}
 
 
 def write_overlay(path: Path, image: np.ndarray, heatmap: np.ndarray) -> None:
@@ -153,12 +155,18 @@ def main(arguments=None) -> int:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the CSV alone goes to standard output
             table = predict_folder(options.folder, options.profile, options.maps)
-    except (OSError, ValueError, WeightsError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except (OSError, ValueError) as error:
+        return _fail(error)
+    except network.WeightsError as error:  # named here, or asking would load TensorFlow
+        return _fail(error)
     table.to_csv(sys.stdout, index=False, float_format="%.4f", lineterminator="\n")
     return int(not (table.error == "").any())
 
 
+def _fail(error: Exception) -> int:
+    print(f"error: {files.as_utf8(error)}", file=sys.stderr)
+    return 1
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    files.run_command(main)

@@ -1,61 +1,64 @@
 """Lung masks for a folder of radiographs: `python -m xraylib.segment FOLDER OUT`.
 
-Writes `OUT/<same stem>.png`, 0 and 255, in the image's own size, and one CSV row an image on
-standard output: file, lung_share, flag, error.
+Writes for every image, also in folders below, a mask of the same stem under `OUT`, 0 and 255, in
+the image's own size; where two images of a folder have one stem, their masks keep the whole name,
+`a.jpg.png`. One CSV row per image goes to standard output: file, lung_share, flag, error.
 """
 
 import argparse
 import csv
 import sys
-from collections import defaultdict
+from collections import Counter
 from pathlib import Path
 
+from xraylib import files, images, lungs, network
 from xraylib.config import PROFILES
-from xraylib.images import SUFFIXES, ImageError, read_grey
-from xraylib.lungs import flag_share, load_unet, segment_images, train_profile_unet, write_mask
-from xraylib.network import WeightsError
+from xraylib.images import ImageError
+from xraylib.images.reading import MASK_FOLDERS, NO_IMAGE
 
 COLUMNS = ("file", "lung_share", "flag", "error")
 
 
-def find_images(folder) -> list[Path]:
-    """Return the image files of a folder, sorted by name.
+def name_masks(folder, out) -> dict[Path, Path]:
+    """Return where the mask of each image of a folder will be written.
 
     Raises:
-        FileNotFoundError: it is no folder, or holds no image.
-        ValueError: two images would write the same mask; names them.
+        FileNotFoundError, NotADirectoryError: no such folder, it is a file, or holds no image.
+        ValueError: two images would write the same mask, or the masks be taken for images.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder")
-    files = sorted(f for f in folder.iterdir() if not f.is_dir() and f.suffix.lower() in SUFFIXES)
-    if not files:
-        raise FileNotFoundError(f"{folder}: no file that ends in {', '.join(SUFFIXES)}")
-    by_stem = defaultdict(list)
-    for file in files:
-        by_stem[file.stem].append(file.name)
-    doubled = [" and ".join(names) for names in by_stem.values() if len(names) > 1]
+    folder, out = Path(folder), Path(out)
+    found = images.find_images(folder).images
+    if not found:
+        raise FileNotFoundError(f"{folder}: {NO_IMAGE}")
+    if out.resolve() == folder.resolve():
+        raise ValueError(f"{out}: masks would replace the images; name another folder")
+    if out.resolve().is_relative_to(folder.resolve()) and out.name not in MASK_FOLDERS:
+        raise ValueError(f"{out}: masks would be taken for images; name a folder outside {folder}")
+    stems = Counter(image.with_suffix("") for image in found)
+    masks = {}
+    for image in found:
+        inside = image.relative_to(folder)
+        whole_name = stems[image.with_suffix("")] > 1
+        name = f"{inside.name if whole_name else inside.stem}.png"
+        masks[image] = out / inside.with_name(name)
+    doubled = [name for name, count in Counter(masks.values()).items() if count > 1]
     if doubled:
-        raise ValueError(
-            f"{folder}: {'; '.join(doubled)} would write the same mask; rename one of them"
-        )
-    return files
+        raise ValueError(f"{doubled[0]}: two images would write this mask; rename one of them")
+    return masks
 
 
-def segment_file(model, file: Path, out: Path) -> dict:
+def segment_file(model, file: Path, name: str, target: Path) -> dict:
     """Write the mask of one file and return its row; a bad file's row says what is wrong."""
     try:
-        mask = segment_images(model, [read_grey(file)])[0]
-        write_mask(out / f"{file.stem}.png", mask)
+        image = images.read_radiograph(file)
+        mask = lungs.segment_images(model, [image])[0]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lungs.write_mask(target, mask)
     except (ImageError, OSError) as error:
-        return {"file": file.name, "lung_share": "", "flag": "", "error": str(error)}
+        return {"file": name, "lung_share": "", "flag": "", "error": str(error)}
     share = float(mask.mean())
-    return {"file": file.name, "lung_share": f"{share:.4f}", "flag": flag_share(share), "error": ""}
-
-
-def _printable(text: str) -> str:
-    """Return text without the bytes of file names that are no UTF-8; they stand as \\udcff."""
-    return text.encode("utf8", "backslashreplace").decode("utf8")
+    flags = [flag for flag in (lungs.flag_share(share), images.flag_image(image)) if flag]
+    return {"file": name, "lung_share": f"{share:.4f}", "flag": ", ".join(flags), "error": ""}
 
 
 def main(arguments=None) -> int:
@@ -66,23 +69,28 @@ def main(arguments=None) -> int:
     parser.add_argument("--profile", choices=PROFILES, default="real", help="whose U-Net")
     options = parser.parse_args(arguments)
     try:
-        files = find_images(options.folder)
-        if options.out.resolve() == options.folder.resolve():
-            raise ValueError(f"{options.out}: masks would replace the images; name another folder")
+        masks = name_masks(options.folder, options.out)
         options.out.mkdir(parents=True, exist_ok=True)
-        model = load_unet(train_profile_unet(options.profile))
-    except (OSError, ValueError, WeightsError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        model = lungs.load_unet(lungs.train_profile_unet(options.profile))
+    except (OSError, ValueError) as error:
+        return _fail(error)
+    except network.WeightsError as error:  # named here, or asking would load TensorFlow
+        return _fail(error)
     writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
     writer.writeheader()
     failed = 0
-    for file in files:
-        row = segment_file(model, file, options.out)
-        writer.writerow({name: _printable(text) for name, text in row.items()})
+    for file, target in masks.items():
+        name = file.relative_to(options.folder).as_posix()
+        row = segment_file(model, file, name, target)
+        writer.writerow({column: files.as_utf8(text) for column, text in row.items()})
         failed += bool(row["error"])
     return int(failed > 0)
 
 
+def _fail(error: Exception) -> int:
+    print(f"error: {files.as_utf8(error)}", file=sys.stderr)
+    return 2
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    files.run_command(main)

@@ -1,3 +1,8 @@
+import json
+import shlex
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -225,11 +230,86 @@ def test_a_set_of_unreadable_files_only(tmp_path):
     assert len(findings.unreadable) == 1 and findings.pairs.empty and findings.clues.empty
 
 
-def test_many_blank_images_are_counted_once_each(tmp_path):
+def test_blank_images_show_nothing_and_are_nobodys_copies(tmp_path):
     for number in range(30):
         Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / f"{number}.png")
     manifest, _ = command.read_folder(tmp_path)
-    assert found_by(audited(manifest)[0])["exact duplicates"] == 29
+    found = found_by(audited(manifest)[0])
+    assert (found["unreadable files"], found["exact duplicates"]) == (30, 0)
+    assert audit.inspect_images(manifest).unreadable.error[0].startswith("all pixels are alike")
+
+
+def test_doubtful_images_are_named(folder, capsys):
+    path = folder / "normal" / "0.png"
+    Image.fromarray(np.asarray(Image.open(path)) // 16).save(path)
+    assert command.main([str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert f"doubtful: {path}: nearly black, " in said and "doubtful files: 1" in said
+
+
+LEAK = ", a leak between two sets"
+
+
+@pytest.mark.parametrize("place, leak", [("test/normal", LEAK), ("train/pneumonia", "")])
+def test_a_copy_in_another_set_is_called_a_leak(folder, capsys, place, leak):
+    folder.rename(folder.with_name("train"))
+    train = folder.with_name("train")
+    target = folder / place / "again.png"
+    folder.mkdir()
+    train.rename(folder / "train")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    first = folder / "train" / "normal" / "0.png"
+    target.write_bytes(first.read_bytes())
+    assert command.main([str(folder)]) == 1
+    said = capsys.readouterr().out
+    assert "layout: class folders (normal, pneumonia), in sets" in said
+    assert f"exact duplicates{leak}: " in said and ("a leak" in said) == bool(leak)
+
+
+def test_masks_and_files_of_the_system_are_counted_and_left_out(folder, capsys):
+    (folder / "normal" / "masks").mkdir()
+    for name in ("normal/masks/0.png", "normal/._0.png", ".DS_Store"):
+        (folder / name).write_bytes((folder / "normal" / "0.png").read_bytes())
+    assert command.main([str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert "5 images" in said
+    assert "left out: 1 files that are masks" in said
+    assert "left out: 2 files of the system" in said
+
+
+def run_quietly(module: str, *arguments, pipe: str = "") -> subprocess.CompletedProcess:
+    line = " ".join(shlex.quote(str(part)) for part in (sys.executable, "-m", module, *arguments))
+    return subprocess.run(["bash", "-c", line + pipe], capture_output=True, text=True)
+
+
+def test_a_reader_who_stops_reading_gets_no_traceback(folder):
+    done = run_quietly("xraylib.audit", folder, pipe=" | head -1")
+    assert done.stdout.startswith("layout: ") and "Traceback" not in done.stderr
+
+
+WRONG_FOLDERS = {
+    "missing": "missing: no such folder",
+    "x.png": "x.png: is a file; name the folder that it is in",
+    "empty": "empty: no image here or in the folders below",
+}
+
+
+@pytest.mark.parametrize("module", ["audit.__main__", "segment", "predict"])
+def test_a_wrong_folder_gets_the_same_words_from_every_command_and_no_tensorflow(tmp_path, module):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "x.png").touch()
+    code = f"import json, sys, importlib\nc = importlib.import_module('xraylib.{module}')\n"
+    code += "codes = [c.main([name, *sys.argv[4:]]) for name in sys.argv[1:4]]\n"
+    code += "print(json.dumps([codes, sorted(sys.modules)]))"
+    folders = [tmp_path / name for name in WRONG_FOLDERS]
+    out = [tmp_path / "out"] if module == "segment" else []
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, [*folders, *out])], capture_output=True, text=True
+    )
+    codes, loaded = json.loads(done.stdout)
+    assert all(codes) and not {"tensorflow", "keras"} & set(loaded)
+    for said in WRONG_FOLDERS.values():
+        assert f"error: {tmp_path}/{said}" in done.stderr
 
 
 def test_metadata_tells_patients_and_sizes_of_the_originals(folder):

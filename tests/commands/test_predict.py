@@ -55,7 +55,7 @@ def run(capsys, *arguments):
 def test_every_file_is_a_row_with_probabilities_or_a_reason(fitted, folder, capsys):
     code, rows, captured = run(capsys, folder)
     assert code == 0
-    assert captured.out.splitlines()[0] == "file,normal,pneumonia,COVID-19,error"
+    assert captured.out.splitlines()[0] == "file,normal,pneumonia,COVID-19,flag,error"
     assert "never for diagnosis" in captured.err
     found = {row["file"]: row for row in rows}
     assert sorted(found) == ["a.png", "empty.png", "night.png", "notes.txt", "ward 3/a.jpg"]
@@ -64,7 +64,21 @@ def test_every_file_is_a_row_with_probabilities_or_a_reason(fitted, folder, caps
         assert sum(float(found[name][c]) for c in CLASS_NAMES) == pytest.approx(1, abs=2e-4)
     assert "the file is empty" in found["empty.png"]["error"]
     assert "all pixels are alike" in found["night.png"]["error"]
+    assert found["a.png"]["flag"] == ""
     assert found["notes.txt"]["error"] and found["notes.txt"]["normal"] == ""
+
+
+def test_a_name_that_is_no_text_loses_no_row_and_a_dark_image_is_flagged(fitted, folder, capfd):
+    image = cv2.imread(str(folder / "a.png"), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(folder / "dark.png"), image // 16)
+    try:
+        (folder / os.fsdecode(b"not \xff.png")).write_bytes((folder / "a.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    assert predict.main([str(folder), "--profile", "quick"]) == 0
+    found = {row["file"]: row for row in csv.DictReader(io.StringIO(capfd.readouterr().out))}
+    assert float(found["not \\udcff.png"]["normal"]) == float(found["a.png"]["normal"])
+    assert "nearly black" in found["dark.png"]["flag"] and found["a.png"]["flag"] == ""
 
 
 def test_maps_lie_over_the_image_in_its_own_size(fitted, folder, tmp_path):

@@ -54,23 +54,42 @@ def test_a_bad_file_is_a_row_and_the_exit_code_says_so(trained, folder, tmp_path
     found = {row["file"]: row for row in rows(capsys)}
     assert "not a PNG or JPEG image" in found["broken.png"]["error"]
     assert found["broken.png"]["lung_share"] == ""
-    assert found["night.png"] == {
-        "file": "night.png",
-        "lung_share": "0.0000",
-        "flag": "small",
-        "error": "",
-    }
+    assert found["night.png"]["error"].endswith(
+        "night.png: all pixels are alike: it shows nothing, export it again"
+    )
     assert not (tmp_path / "masks" / "broken.png").exists()
     assert found["a.png"]["error"] == ""
 
 
-def test_two_files_of_one_stem_stop_it_before_anything_is_written(folder, tmp_path, capsys):
+def test_out_mirrors_the_folders_and_two_files_of_one_stem_get_a_mask_each(
+    trained, folder, tmp_path, capsys
+):
+    (folder / "ward 3").mkdir()
+    (folder / "ward 3" / "a.JFIF").write_bytes((folder / "b.jpg").read_bytes())
     (folder / "a.jpeg").write_bytes((folder / "b.jpg").read_bytes())
+    (folder / "._a.png").write_bytes(b"of the system")
+    out = tmp_path / "masks"
+    assert segment.main([str(folder), str(out)]) == 0
+    masks = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
+    assert masks == ["a.jpeg.png", "a.png.png", "b.png", "ward 3/a.png"]
+    assert [row["file"] for row in rows(capsys)] == ["a.jpeg", "a.png", "b.jpg", "ward 3/a.JFIF"]
+
+
+def test_masks_of_one_name_stop_it_before_anything_is_written(folder, tmp_path, capsys):
+    for name in ("a.jpeg", "a.png.jpg"):
+        (folder / name).write_bytes((folder / "b.jpg").read_bytes())
     assert segment.main([str(folder), str(tmp_path / "masks")]) == 2
     captured = capsys.readouterr()
-    assert "a.jpeg and a.png" in captured.err
-    assert captured.out == ""
-    assert not (tmp_path / "masks").exists()
+    assert "a.png.png: two images would write this mask; rename one" in captured.err
+    assert captured.out == "" and not (tmp_path / "masks").exists()
+
+
+def test_a_doubtful_image_is_flagged(trained, folder, tmp_path, capsys):
+    image = cv2.imread(str(folder / "a.png"), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(folder / "a.png"), image // 16)
+    segment.main([str(folder), str(tmp_path / "masks")])
+    flags = {row["file"]: row["flag"] for row in rows(capsys)}
+    assert "nearly black, 16 grey values" in flags["a.png"] and "grey" not in flags["b.jpg"]
 
 
 @pytest.mark.parametrize("name", ["missing", "pairs"])
@@ -83,6 +102,8 @@ def test_a_folder_without_images_is_an_error(tmp_path, capsys, name):
 def test_masks_never_replace_the_images(folder, capsys):
     assert segment.main([str(folder), str(folder)]) == 2
     assert "replace the images" in capsys.readouterr().err
+    assert segment.main([str(folder), str(folder / "out")]) == 2
+    assert "would be taken for images" in capsys.readouterr().err
 
 
 def test_without_network_and_pairs_it_says_what_is_missing(home, folder, tmp_path, capsys):

@@ -1,83 +1,19 @@
 """Audit a folder of radiographs: `python -m xraylib.audit FOLDER`.
 
-The folder holds images, class folders of images, or `metadata.csv`. Names every unreadable file and
-every copy, and tells what gives the class away without a lung.
+The folder may have any of the layouts that `data.read_folder` knows; the command says which it
+took. It names every unreadable or doubtful file, every copy and every leak, and tells what gives
+the class away without a lung.
 """
 
 import argparse
-import os
 import sys
-from collections import Counter
 from pathlib import Path
 
-import pandas as pd
-
-from xraylib import report
-from xraylib.audit.checks import TEXTS, checks_table, inspect_images, verdict
-from xraylib.images import SUFFIXES
-
-OTHER_FORMATS = (".gif", ".bmp", ".tif", ".tiff", ".webp", ".jp2", ".j2k", ".jfif", ".dicom")
-
-
-def read_folder(folder) -> tuple[pd.DataFrame, Counter]:
-    """List the images of a folder without opening them.
-
-    Args:
-        folder: a folder with `metadata.csv` (columns filename, relative to `images/` or the folder,
-            and any of label, patient_id, source, view, split, height, width); or of class folders,
-            whose names become the labels; or of images.
-
-    Returns:
-        a manifest for `inspect`, and the number of files left out by their ending: those that
-        do not end like an image.
-
-    Raises:
-        FileNotFoundError: no such folder, or no image in it.
-        ValueError: metadata.csv has no column filename, or names files outside the folder.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder")
-    if (folder / "metadata.csv").is_file():
-        manifest, left_out = _from_metadata(folder), Counter()
-    else:
-        manifest, left_out = _from_files(folder)
-    if manifest.empty:
-        raise FileNotFoundError(f"{folder}: no file that ends in {', '.join(SUFFIXES)}")
-    return manifest, left_out
-
-
-def _from_metadata(folder: Path) -> pd.DataFrame:
-    table = pd.read_csv(folder / "metadata.csv", dtype=str, keep_default_na=False)
-    if "filename" not in table:
-        raise ValueError(f"{folder / 'metadata.csv'}: no column filename")
-    outside = [n for n in table.filename if Path(n).is_absolute() or ".." in Path(n).parts]
-    if outside:
-        names = ", ".join(map(printable, outside))
-        raise ValueError(f"{folder / 'metadata.csv'}: outside the folder: {names}")
-    base = folder / "images" if (folder / "images").is_dir() else folder
-    manifest = table[[name for name in TEXTS if name in table]]
-    sides = {c: pd.to_numeric(table[c], "coerce") for c in ("height", "width") if c in table}
-    return manifest.assign(path=[str(base / name) for name in table.filename], **sides)
-
-
-def _from_files(folder: Path) -> tuple[pd.DataFrame, Counter]:
-    rows, left_out = [], Counter()
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(place, name)
-            if path.suffix.lower() not in SUFFIXES + OTHER_FORMATS:
-                left_out[path.suffix.lower() or "no ending"] += 1
-                continue
-            inside = path.relative_to(folder).parts
-            rows.append((str(path), inside[0] if len(inside) > 1 else ""))
-    return pd.DataFrame(rows, columns=["path", "label"]), left_out
-
-
-def printable(name) -> str:
-    """Return a file name on one line: with quotes and escapes where it needs them."""
-    return str(name) if str(name).isprintable() else repr(str(name))
+from xraylib import files, report
+from xraylib.audit.checks import checks_table, inspect_images, verdict
+from xraylib.data import read_folder
+from xraylib.files import printable
+from xraylib.images.reading import NO_IMAGE
 
 
 def main(arguments=None) -> int:
@@ -88,17 +24,25 @@ def main(arguments=None) -> int:
     options = parser.parse_args(arguments)
     try:
         manifest, left_out = read_folder(options.folder)
+        if manifest.empty:
+            raise FileNotFoundError(f"{options.folder}: {NO_IMAGE}")
     except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {files.as_utf8(error)}", file=sys.stderr)
         return 2
+    print(f"layout: {printable(manifest.attrs['layout'])}")
     findings = inspect_images(manifest)
     for row in findings.unreadable.itertuples():
         print(f"unreadable: {printable(row.path)}: {row.error}")
-    for row in findings.pairs.itertuples():
+    for row in findings.images[findings.images.flag != ""].itertuples():
+        print(f"doubtful: {printable(row.path)}: {row.flag}")
+    pairs = findings.pairs
+    for row, leaks in zip(pairs.itertuples(), pairs["across the split"], strict=True):
         bits = f" ({row.distance} of 256 bits differ)" if row.kind == "near" else ""
-        print(f"{row.kind} duplicates: {printable(row.first)} and {printable(row.second)}{bits}")
-    for ending, count in left_out.items():
-        print(f"left out: {count} files with {printable(ending)}")
+        leak = ", a leak between two sets" if leaks else ""
+        pair = f"{printable(row.first)} and {printable(row.second)}"
+        print(f"{row.kind} duplicates{leak}: {pair}{bits}")
+    for kind, count in left_out.items():
+        print(f"left out: {count} files {printable(kind)}")
     table = checks_table(findings)
     print(f"\n{len(manifest)} images\n{table.round(3).to_string(index=False, na_rep='')}\n")
     print(verdict(table))
@@ -110,4 +54,4 @@ def main(arguments=None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    files.run_command(main)

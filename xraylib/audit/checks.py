@@ -21,14 +21,14 @@ from sklearn.tree import DecisionTreeClassifier
 from tqdm.auto import tqdm
 
 from xraylib import data
-from xraylib.images import ImageError, read_grey
+from xraylib.images import ImageError, flag_image, read_radiograph
 from xraylib.metrics import bootstrap_mean
 
 HASH_SIDE = 16  # 256 bits: with the usual 64, chests of strangers are as close as copies are
 NEAR = 32  # of the 256 bits; see `near_pairs`
 BLOCK = 512  # rows compared at once, so that memory stays small
 EDGE = 0.03  # of a side: the frame of an image, where no lung reaches
-DESCRIBED = ("pixels", "phash", "height", "width", "frame_level", "frame_spread", "margin")
+DESCRIBED = ("flag", "pixels", "phash", "height", "width", "frame_level", "frame_spread", "margin")
 
 
 def describe_images(paths, jobs: int = -1) -> pd.DataFrame:
@@ -39,7 +39,9 @@ def describe_images(paths, jobs: int = -1) -> pd.DataFrame:
         jobs: threads; -1 for one on each core.
 
     Returns:
-        one row per image: error ("" or why it cannot be read); pixels, the SHA-256 of the decoded
+        one row per image: error ("" or why it cannot be read; an image of one grey value counts
+        as unreadable, for it shows nothing and is nobody's copy); flag, what makes it doubtful,
+        see `images.flag_image`; pixels, the SHA-256 of the decoded
         grey values; phash, 256 bits as bytes; height and width in pixels; frame_level and
         frame_spread, mean and standard deviation of the outermost 3 %; margin, the share of the
         rows and columns, counted from outside, that hold one grey value only.
@@ -53,9 +55,9 @@ def describe_images(paths, jobs: int = -1) -> pd.DataFrame:
 
 def _describe_file(path) -> dict:
     try:
-        return {"error": "", **describe_image(read_grey(path))}
+        return {"error": "", **describe_image(read_radiograph(path))}
     except ImageError as error:
-        return {"error": error.reason}
+        return {"error": error.reason, "flag": ""}
 
 
 def describe_image(image: np.ndarray) -> dict:
@@ -65,6 +67,7 @@ def describe_image(image: np.ndarray) -> dict:
     bits = imagehash.phash(Image.fromarray(image), HASH_SIDE).hash
     frame = _frame(image)
     values = (
+        flag_image(image),
         hashlib.sha256(content).hexdigest(),
         np.packbits(bits).tobytes(),
         height,
@@ -280,6 +283,7 @@ def inspect_images(manifest: pd.DataFrame, seed: int = 0) -> Findings:
     """
     manifest = manifest.reset_index(drop=True)
     manifest = manifest.assign(**{name: "" for name in TEXTS if name not in manifest})
+    manifest = data.check_columns(manifest, filled=("path",), text=TEXTS)
     described = describe_images(list(manifest.path))
     images = manifest.join(described.drop(columns=[c for c in described if c in manifest]))
     readable = images[images.error == ""]
@@ -301,6 +305,8 @@ def checks_table(findings: Findings) -> pd.DataFrame:
         more was found than that. A check that the manifest has no column for is left out.
     """
     rows = [("unreadable files", len(findings.unreadable))]
+    if (findings.images.flag != "").any():
+        rows.append(("doubtful files", int((findings.images.flag != "").sum())))
     if (findings.images.split != "").any():
         rows.append(("patients on more than one side of the split", len(findings.patients)))
     sides = [name for name, column in SIDES.items() if len(set(findings.images[column])) > 1]

@@ -283,6 +283,11 @@ SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 SYSTEM_FOLDERS = ("__macosx",)
 
 
+NO_IMAGE = (
+    f"no image here or in the folders below; images end in {', '.join(SUFFIXES)} or not at all"
+)
+
+
 class Found(NamedTuple):
     """The files of a folder and of the folders in it.
 
