@@ -60,7 +60,7 @@ def show_table(table, caption: str, name: str = "", mark=None, digits: int = 3) 
                   recall
     0.500 [0.250, 0.750]
     """
-    table = pd.DataFrame(table)
+    table = pd.DataFrame(table).infer_objects()
     marked = _marked_places(table, mark or {})
     table, note = _without_constants(table)
     shown = _with_index(_join_intervals(table, digits))
@@ -193,6 +193,8 @@ def _value_text(value, digits: int) -> str:
         return NOTHING
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
         return str(value)
+    if isinstance(value, int | np.integer):
+        digits = 0  # among words
     if 0 < abs(value) < 0.5 * 10**-digits:
         return f"< {10**-digits:.{digits}f}" if value > 0 else f"> -{10**-digits:.{digits}f}"
     return f"{value:,.{digits}f}"
