@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "radiographs": """
-            SOURCES Phantom make_phantom write_phantoms
+            DRAWING SOURCES Phantom make_phantom write_phantoms
         """.split(),
     },
 )

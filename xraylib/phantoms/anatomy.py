@@ -126,24 +126,28 @@ class Patient:
     bone: float  # relative density
     breast: float  # attenuation of breast tissue, 0 for none
     bubble: float  # radius of the stomach bubble, 0 for none
+    bend: float  # how far the spine leaves the midline, in sides of the image
+    gas: int  # seed of the bowel's gas
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Patient":
         """Return a random adult."""
-        half_width = rng.uniform(0.32, 0.385)
+        half_width = rng.uniform(0.30, 0.385)
         return cls(
             half_width=half_width,
             apex=rng.uniform(0.09, 0.15),
-            height=rng.uniform(0.50, 0.62),
+            height=rng.uniform(0.46, 0.62),
             left_drop=rng.uniform(0.01, 0.04),
             heart=rng.uniform(0.85, 1.2),
             knob=rng.uniform(0.0, 0.07),
             side=half_width + rng.uniform(0.05, 0.17),
-            slope=rng.uniform(0.05, 0.12),
+            slope=rng.uniform(0.06, 0.13),
             rib_width=rng.uniform(0.024, 0.032),
             bone=rng.uniform(0.7, 1.2),
             breast=rng.uniform(0.10, 0.35) * (rng.random() < 0.45),
-            bubble=rng.uniform(0.025, 0.06) * (rng.random() < 0.6),
+            bubble=rng.uniform(0.025, 0.05) * (rng.random() < 0.6),
+            bend=rng.normal(0, 0.008),
+            gas=int(rng.integers(2**31)),
         )
 
     def wall(self, y):
@@ -183,10 +187,11 @@ def _lung_outline(patient: Patient, side: int, breath: float) -> np.ndarray:
 def _heart_outline(patient: Patient, breath: float) -> np.ndarray:
     """Return the outline of heart and mediastinum: atrium, apex, pulmonary trunk, aortic knob."""
     heart, base = patient.heart, 1 + breath
-    right = [(-0.15, -0.3), (-0.15, 0.15), (-0.16, 0.45), (-0.29 * heart, 0.78 * base)]
-    floor = [(-0.22 * heart, 1.1 * base), (0.15, 1.2 * base), (0.6 * heart, 1.12 * base)]
-    left = [(0.63 * heart, 0.94 * base), (0.52 * heart, 0.76 * base), (0.29, 0.57), (0.22, 0.45)]
-    knob = [(0.22 + patient.knob, 0.35), (0.18 + patient.knob, 0.25), (0.14, 0.12), (0.14, -0.3)]
+    right = [(-0.15, -0.3), (-0.15, 0.15), (-0.19, 0.42), (-0.28 * heart, 0.62 * base)]
+    floor = [(-0.31 * heart, 0.82 * base), (-0.2 * heart, 1.1 * base), (0.15, 1.2 * base)]
+    floor += [(0.55 * heart, 1.12 * base), (0.66 * heart, 0.97 * base)]
+    left = [(0.61 * heart, 0.82 * base), (0.46 * heart, 0.66 * base), (0.31, 0.54), (0.27, 0.44)]
+    knob = [(0.21 + patient.knob, 0.35), (0.18 + patient.knob, 0.25), (0.14, 0.12), (0.14, -0.3)]
     return curve([patient.at(x, depth) for x, depth in right + floor + left + knob])
 
 
@@ -246,19 +251,21 @@ def _shoulders(patient: Patient, frame: Frame) -> np.ndarray:
 
 def _spine(patient: Patient, frame: Frame) -> np.ndarray:
     """Return the vertebral column less the windpipe, as attenuation, float32."""
-    blocks = []
-    for y in np.arange(-0.05, 1.1, 0.052):
-        half = 0.036 + 0.012 * y
-        block = [(-half, y), (0, y + 0.003), (half, y), (half * 0.88, y + 0.021)]
-        block += [(half, y + 0.043), (0, y + 0.04), (-half, y + 0.043), (-half * 0.88, y + 0.021)]
-        blocks.append(np.array(block))
+    blocks, y = [], -0.05
+    while y < 1.1:  # each vertebra is larger than the one above it, and all follow the spine
+        half, tall = 0.030 + 0.014 * y, 0.030 + 0.020 * y
+        x = patient.bend * np.sin(2.5 * np.pi * y)
+        block = [(-half, 0), (0, 0.1), (half, 0), (half * 0.86, 0.5)]
+        block += [(half, 1), (0, 0.9), (-half, 1), (-half * 0.86, 0.5)]
+        blocks.append(np.array(block) * [1, tall] + [x, y])
+        y += tall + 0.008
     column = frame.blur(frame.fill(*blocks), 0.005)
     trachea = frame.fill()
-    fork = patient.at(0.02, 0.36)
-    frame.stroke(trachea, [np.array([(0.0, -0.1), fork])], 0.036)
-    for x, depth in ((-0.2, 0.46), (0.24, 0.48)):
-        frame.stroke(trachea, [np.array([fork, patient.at(x, depth)])], 0.02, 180)
-    return 0.34 * column - 0.45 * frame.blur(trachea, 0.005)
+    carina = patient.at(0.02, 0.33)
+    frame.stroke(trachea, [np.array([(0.0, -0.1), carina])], 0.030)
+    for x, depth in ((-0.22, 0.44), (0.28, 0.48)):  # the right main bronchus is the steeper one
+        frame.stroke(trachea, [np.array([carina, patient.at(x, depth)])], 0.016, 190)
+    return 0.30 * column - 0.4 * frame.blur(trachea, 0.004)
 
 
 def branches(patient: Patient, side: int, rng: np.random.Generator, levels: int = 6) -> list:
@@ -286,7 +293,29 @@ def _vessels(patient: Patient, frame: Frame, rng: np.random.Generator) -> np.nda
         tree = branches(patient, side, rng)
         for level in range(len(tree) - 1, -1, -1):
             frame.stroke(canvas, tree[level], 0.011 * 0.75**level, round(225 * 0.84**level))
-    return 0.5 * frame.blur(canvas, 0.003)
+    hila = []
+    for side, depth in ((-1, 0.47), (1, 0.43)):  # the left hilum lies higher
+        for x, down in ((0.24, 0), (0.29, 0.06), (0.25, 0.12)):  # artery, its branch, lower vein
+            centre = patient.at(x, depth + down) * [side, 1]
+            hila.append(_blob(centre, (0.020, 0.028), rng))
+    return 0.5 * frame.blur(canvas, 0.003) + 0.35 * frame.blur(frame.fill(*hila), 0.009)
+
+
+def _abdomen(patient: Patient, frame: Frame, lungs: np.ndarray) -> np.ndarray:
+    """Return what liver, spleen, bowel and its gas change below the domes, float32."""
+    rng = np.random.default_rng(patient.gas)
+    floor = patient.apex + 0.8 * patient.height
+    gas = []
+    for _ in range(rng.integers(3, 8)):  # mostly in the colon, on both flanks and across
+        x, y = rng.uniform(-0.26, 0.28), rng.uniform(floor + 0.22, 1.05)
+        gas.append(_blob(np.array([x, y]), rng.uniform([0.015, 0.012], [0.08, 0.04]), rng))
+    if patient.bubble:  # the stomach, under the left dome
+        centre, r = patient.at(0.45, 1.12), patient.bubble
+        gas.append(_blob(centre + [0, r], (1.5 * r, 0.8 * r), rng))
+    organs = 0.16 * smooth_noise(rng, 5, frame.size) + 0.07 * smooth_noise(rng, 14, frame.size)
+    rows = np.arange(frame.size, dtype=np.float32)[:, None] / frame.size
+    below = np.clip((rows - floor) / 0.15, 0, 1) * (1 - lungs / np.float32(255))
+    return below * (organs - 0.34 * frame.blur(frame.fill(*gas), 0.011))
 
 
 def _breasts(patient: Patient, frame: Frame) -> np.ndarray:
@@ -320,16 +349,22 @@ def draw_chest(patient: Patient, frame: Frame, breath: float, rng: np.random.Gen
     bones = patient.bone * (
         0.38 * _ribs(patient, frame) + _shoulders(patient, frame) + _spine(patient, frame)
     )
-    attenuation = body - air + bones * np.minimum(body, 1) * (1 - 0.45 * heart)
+    # behind the thick abdomen scattered rays hide the ribs
+    hidden = 0.45 * np.maximum(heart, np.clip((body - air) / SOFT_TISSUE - 0.3, 0, 1) * 1.7)
+    depths = (
+        np.arange(frame.size, dtype=np.float32)[:, None] / frame.size - patient.apex
+    ) / patient.height
+    above = np.clip((1.1 + breath - depths) / 0.2, 0, 1)  # in the abdomen the heart is not seen
+    attenuation = (
+        body
+        - air
+        + 0.25 * heart * above * np.minimum(body, 1)
+        + bones * np.minimum(body, 1) * (1 - hidden)
+    )
     attenuation += _vessels(patient, frame, rng) * fullness * (1 - 0.8 * heart)
     if patient.breast:
         attenuation += _breasts(patient, frame)
-    if patient.bubble:
-        x, y = patient.at(0.5, 1.1 + breath)
-        turn, r = np.linspace(0, 2 * np.pi, 24), patient.bubble
-        bubble = np.column_stack([x + 1.5 * r * np.cos(turn), y + 0.02 + r * np.sin(turn)])
-        outside = 1 - lungs / np.float32(255)
-        attenuation -= 0.6 * outside * frame.blur(frame.fill(bubble), 0.006)
+    attenuation += np.minimum(body, 1) * _abdomen(patient, frame, lungs)
     visible = heart < 0.5
     right, left = ((outline > 127) & visible for outline in outlines)
     return Chest(attenuation, air, right, left)
@@ -390,18 +425,19 @@ def _consolidation(patient: Patient, frame: Frame, rng: np.random.Generator) -> 
 
 def _ground_glass(patient: Patient, frame: Frame, rng: np.random.Generator) -> np.ndarray:
     """Return the share of air lost to hazy patches near both walls, float32 in 0..1."""
-    density = rng.uniform(0.40, 0.72)
-    haze = frame.fill()
+    density = rng.uniform(0.45, 0.80)
+    haze = np.zeros((frame.size, frame.size), np.float32)
     for side in (-1, 1):
-        outlines = []
-        for _ in range(rng.integers(3, 7)):
+        for _ in range(rng.integers(2, 5)):
             y = patient.apex + patient.height * (0.2 + 0.75 * rng.beta(2.2, 1.4))
-            centre = np.array([patient.wall(y) * rng.uniform(0.74, 0.95), y])
-            radius = rng.uniform(0.04, 0.09)
-            outlines.append(_blob(centre, (radius, 1.35 * radius), rng) * [side, 1])
-        haze = np.maximum(haze, frame.fill(*outlines) // 20 * rng.integers(15, 21, dtype=np.uint8))
-    mottle = 0.25 * smooth_noise(rng, 20, frame.size) + 0.2 * smooth_noise(rng, 56, frame.size)
-    return density * np.clip(0.85 + mottle, 0, 1.5) * frame.blur(haze, 0.02)
+            centre = np.array([patient.wall(y) * rng.uniform(0.72, 0.95), y])
+            radius = rng.uniform(0.06, 0.12)
+            patch = frame.fill(_blob(centre, (radius, 1.35 * radius), rng) * [side, 1])
+            haze = np.maximum(haze, rng.uniform(0.7, 1.0) * frame.blur(patch, 0.024))
+    uneven = (
+        0.85 + 0.12 * smooth_noise(rng, 9, frame.size) + 0.05 * smooth_noise(rng, 30, frame.size)
+    )
+    return density * np.clip(uneven, 0, 1.4) * haze
 
 
 def draw_lesion(

@@ -94,7 +94,7 @@ def add_marker(image: np.ndarray, source: Source, rng) -> tuple[np.ndarray, np.n
     return image * (1 - cover) + 0.97 * cover, letters > 0
 
 
-DRAWING = 2  # raise it whenever the same seed gives other pixels, so that old folders are refused
+DRAWING = 3  # raise it whenever the same seed gives other pixels, so that old folders are refused
 SMALLEST, LARGEST = 64, 2048  # sides in pixels
 MASK_FOLDERS = {"lung": "masks", "lesion": "lesions", "marker": "markers"}
 IMAGES_PER_PATIENT = (0.70, 0.22, 0.08)  # shares of patients with one, two and three images

@@ -79,6 +79,7 @@ def provide(config: RunConfig) -> pd.DataFrame:
     if config.dataset == "phantom":
         counts = "-".join(map(str, config.phantom_counts))
         name = f"phantom-{counts}-confounding{config.confounding:g}-seed{config.seed}"
+        name += f"-drawing{phantoms.DRAWING}"  # a new drawing does not meet the old one's folder
         settings = config.phantom_counts, config.seed, config.confounding
         return data.load_manifest(phantoms.write_phantoms(home("data") / name, *settings))
     folder = Path(config.dataset)
