@@ -290,7 +290,7 @@ def test_a_reader_who_stops_reading_gets_no_traceback(folder):
 WRONG_FOLDERS = {
     "missing": "missing: no such folder",
     "x.png": "x.png: is a file; name the folder that it is in",
-    "empty": "empty: no image here or in the folders below",
+    "empty": "empty: no image here or in folders below",
 }
 
 

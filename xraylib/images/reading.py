@@ -283,9 +283,7 @@ SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 SYSTEM_FOLDERS = ("__macosx",)
 
 
-NO_IMAGE = (
-    f"no image here or in the folders below; images end in {', '.join(SUFFIXES)} or not at all"
-)
+NO_IMAGE = f"no image here or in folders below; images end in {', '.join(SUFFIXES)} or not at all"
 
 
 class Found(NamedTuple):
