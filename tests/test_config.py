@@ -58,3 +58,10 @@ def test_without_the_variable_home_is_the_users_cache(tmp_path, monkeypatch):
         config.platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache" / name)
     )
     assert config.home("runs") == tmp_path / "cache" / "xraylib-book" / "runs"
+
+
+def test_the_reports_profile_is_the_report_to_the_letter():
+    letter, kept = PROFILES["report"], PROFILES["report_kept"]
+    assert letter == RunConfig(dataset="covidx", split_by="image", on_the_fly=True)
+    assert kept == letter.but(on_the_fly=False)
+    assert not letter.for_folds().on_the_fly

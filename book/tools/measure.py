@@ -103,6 +103,63 @@ def covidx_reasons(name: str) -> pd.DataFrame:
     return sources.count_covidx()[1].assign(data=METADATA)
 
 
+FEW = 70  # images of a class, where each question needs another view of every image
+
+
+def few_images(name: str) -> tuple[pd.DataFrame, RunConfig]:
+    """Return some images of each class with lung masks, and settings for trainings on so few."""
+    config = profile(name)
+    manifest = sources.provide(config)
+    n = min(FEW, manifest.label.value_counts().min())
+    drawn = manifest.groupby("label", sort=False).sample(n, random_state=config.seed % 2**32)
+    manifest = lungs.predict_masks(drawn.sort_index(), lungs.train_profile_unet(name))
+    return manifest.reset_index(drop=True), config.but(batch_size=20, epochs=25, folds=3)
+
+
+def suspects(name: str) -> pd.DataFrame:
+    """White padding and equalisation, each with and without: what each cell gets right."""
+    manifest, config = few_images(name)
+    table = experiments.run_suspects(manifest, config, tuple(experiments.OUTSIDE))
+    cells = experiments.judge_groups(table, ["tested_on", "cell"], config.seed)
+    parts = [cells.assign(kind="cell")]
+    for tested_on, part in table.groupby("tested_on", sort=False):
+        contrasts = experiments.suspect_contrasts(tuple(experiments.OUTSIDE))
+        effects = experiments.factor_effects(part, config.seed, contrasts)
+        parts.append(effects.assign(kind="effect", tested_on=tested_on))
+    return stamped(pd.concat(parts, ignore_index=True), manifest, config)
+
+
+def transforms(name: str) -> pd.DataFrame:
+    """What each transform of Table 2 alone changes, and the flip that the report left out."""
+    manifest, config = few_images(name)
+    table = experiments.run_transforms(manifest, config)
+    kinds = [cell for cell in table.cell.unique() if cell != "none"]
+    contrasts = {kind: {kind: 1, "none": -1} for kind in kinds}
+    return stamped(experiments.factor_effects(table, config.seed, contrasts), manifest, config)
+
+
+def curves(name: str) -> pd.DataFrame:
+    """Loss and accuracy of the three experiments after each epoch: the report's Figure 6."""
+    manifest, config = few_images(name)
+    config = config.but(epochs=profile(name).epochs)
+    manifest = data.split_manifest(manifest, config)
+    table = experiments.training_curves(manifest, config)
+    train = manifest[manifest.split == "train"]
+    return stamped(table.assign(n=len(train)), train, config)
+
+
+def stamped(table: pd.DataFrame, manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
+    """Add to a table what its numbers depend on."""
+    return table.assign(
+        patients=manifest.patient_id.nunique(),
+        split=f"{config.folds} folds by {config.split_by}",
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        seed=config.seed,
+        data=config.dataset,
+    )
+
+
 METADATA = "the sources' metadata and the report's lists"
 TABLES = (
     repeats,
@@ -115,6 +172,9 @@ TABLES = (
     shared_errors,
     covidx_counts,
     covidx_reasons,
+    suspects,
+    transforms,
+    curves,
 )
 
 

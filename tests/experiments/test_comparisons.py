@@ -10,7 +10,7 @@ from xraylib.images import Preprocessing
 CONFIG = RunConfig(dataset="phantom", phantom_counts=(12, 10, 8), epochs=1, batch_size=20, folds=2)
 
 # one epoch leaves classes that are never predicted
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::xraylib.metrics.counts.UndefinedMetricWarning")
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +96,41 @@ def test_the_sweep_judges_all_levels_on_the_same_unconfounded_phantoms(module_ho
     assert paths[0] == paths[1] and len(paths[0]) == 6 + 5 + 4
     points = experiments.judge_groups(table, ["confounding", "view"])
     assert plots.plot_sweep(points).axes[0].get_legend() is not None
+
+
+def test_the_suspects_are_judged_on_both_kinds_of_test_image(manifest):
+    table = experiments.run_suspects(manifest, CONFIG, outside=("white",))
+    assert table.cell.unique().tolist() == ["white", "white, equalised"]
+    for _, part in table.groupby(["cell", "tested_on"]):
+        assert sorted(part.path) == sorted(manifest.path)
+    assert len(experiments.judge_groups(table, ["cell", "tested_on"])) == 4
+
+
+def test_contrasts_of_the_suspects_find_what_was_put_in():
+    wanted = {"black": 30, "black, equalised": 26, "white": 20, "white, equalised": 10}
+    rows = [
+        (f"{i}.png", f"p{i}", CLASS_NAMES[2], CLASS_NAMES[2 if i < n else 0], cell)
+        for cell, n in wanted.items()
+        for i in range(40)
+    ]
+    table = pd.DataFrame(rows, columns=["path", "patient_id", "label", "prediction", "cell"])
+    found = experiments.factor_effects(table, 0, experiments.suspect_contrasts())
+    effect = found[found.measure == "accuracy"].set_index("factor").effect
+    assert effect["equalisation"] == pytest.approx((-4 - 10) / 2 / 40)
+    assert effect["white in place of black"] == pytest.approx((-10 - 16) / 2 / 40)
+    assert effect["white in place of black x equalisation"] == pytest.approx((-10 + 4) / 2 / 40)
+
+
+def test_three_kinds_of_padding_give_five_effects_whose_weights_cancel():
+    contrasts = experiments.suspect_contrasts(tuple(experiments.OUTSIDE))
+    assert len(contrasts) == 5
+    assert all(sum(weights.values()) == pytest.approx(0) for weights in contrasts.values())
+
+
+def test_a_transform_is_trained_alone_and_judged_on_originals(manifest):
+    table = experiments.run_transforms(manifest, CONFIG, transforms=("flip",))
+    assert table.cell.unique().tolist() == ["none", "flip"]
+    for _, part in table.groupby("cell"):
+        assert sorted(part.path) == sorted(manifest.path)
+    effects = experiments.factor_effects(table, 0, {"flip": {"flip": 1, "none": -1}})
+    assert effects.factor.tolist() == ["flip", "flip"]

@@ -24,7 +24,7 @@ FILES = {
 
 
 # so few test images and epochs leave classes that are never predicted
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::xraylib.metrics.counts.UndefinedMetricWarning")
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,19 @@ def view(**settings) -> np.ndarray:
 def test_every_region():
     np.testing.assert_array_equal(view(region="whole"), IMAGE)
     np.testing.assert_array_equal(view(region="lungs"), np.where(MASK, IMAGE, 0))
+    np.testing.assert_array_equal(view(region="lungs_on_white"), np.where(MASK, IMAGE, 255))
     np.testing.assert_array_equal(view(region="lungs_erased"), np.where(MASK, 0, IMAGE))
     np.testing.assert_array_equal(view(region="lung_box_erased"), np.where(BOX, 0, IMAGE))
     np.testing.assert_array_equal(view(region="silhouette"), np.where(MASK, 255, 0))
+
+
+def test_a_framed_view_is_the_segmented_one_shrunk_into_a_white_frame():
+    framed = view(region="lungs_framed")
+    near, inner = 7, 49  # 77 % of 64 pixels, in the middle
+    inside = framed[near : near + inner, near : near + inner]
+    np.testing.assert_array_equal(inside, images.resize(view(region="lungs"), inner))
+    framed[near : near + inner, near : near + inner] = 255
+    assert (framed == 255).all()
 
 
 @pytest.mark.parametrize("region", REGIONS)
@@ -98,7 +108,7 @@ def test_a_mask_of_another_shape():
     [
         ({"region": "lung"}, "no region 'lung': choose one of whole, lungs"),
         ({"equalise": "local"}, "no equalisation 'local'"),
-        ({"transform": "flip"}, "no transform 'flip'"),
+        ({"transform": "shear"}, "no transform 'shear'"),
     ],
 )
 def test_unknown_settings(settings, message):
@@ -206,3 +216,28 @@ def test_still_leaves_the_chance_out():
         moving.still.apply(IMAGE, MASK),
         Preprocessing("lungs", "global", crop=True, size=64).apply(IMAGE, MASK),
     )
+
+
+def moved(kind: str, seed: int = 3) -> np.ndarray:
+    """A bright square off the middle, after one transform."""
+    image = np.zeros((101, 101), np.uint8)
+    image[20:31, 40:71] = 200
+    return random_transform(image, np.random.default_rng(seed), kind)
+
+
+def centre(image: np.ndarray) -> np.ndarray:
+    return np.argwhere(image > 100).mean(axis=0)
+
+
+def test_each_transform_alone_does_what_its_name_says():
+    before = np.array([25.0, 55.0])
+    row, column = centre(moved("width shift")) - before
+    assert abs(row) < 0.5 < abs(column) <= 10.2
+    row, column = centre(moved("height shift")) - before
+    assert abs(column) < 0.5 < abs(row) <= 10.2
+    size = (moved("zoom") > 100).sum() / (11 * 31)
+    assert 0.7 < size < 1.35 and size != 1
+    assert np.linalg.norm(centre(moved("rotation")) - 50) == pytest.approx(
+        np.linalg.norm(before - 50), abs=0.5
+    )
+    assert centre(moved("flip")).tolist() == [25, 45]

@@ -49,7 +49,7 @@ def test_fresh_views_differ_each_time_and_still_ones_do_not(row):
     assert moving.shape == (150, 32, 32, 1) and len(moving) == 150
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+@pytest.mark.filterwarnings("ignore::xraylib.metrics.counts.UndefinedMetricWarning")
 def test_an_experiment_runs_on_the_fly_and_its_head_loads(stand_in_vgg16):
     settings = SMALL.but(on_the_fly=True)
     manifest = sources.provide(settings)
@@ -64,3 +64,12 @@ def test_an_experiment_runs_on_the_fly_and_its_head_loads(stand_in_vgg16):
     assert np.allclose(again[columns], run.predictions[columns], atol=1e-5)
     kept = experiments.run(experiment, manifest, SMALL)
     assert kept.folder != run.folder
+
+
+@pytest.mark.filterwarnings("ignore::xraylib.metrics.counts.UndefinedMetricWarning")
+def test_what_is_not_transformed_trains_on_kept_features(stand_in_vgg16, monkeypatch):
+    manifest = sources.provide(SMALL)
+    manifest["split"] = np.where(manifest.groupby("label").cumcount() < 2, "test", "train")
+    monkeypatch.setattr(network, "fit_whole", None)
+    run = experiments.run(experiments.EXPERIMENTS[1], manifest, SMALL.but(on_the_fly=True))
+    assert len(run.history) == 1

@@ -103,3 +103,9 @@ def test_a_conclusion_is_shown_as_markdown(monkeypatch):
     monkeypatch.setattr(pages, "display", seen.append)
     pages.say("**Above** the floor.")
     assert seen[0].data == "**Above** the floor."
+
+
+def test_a_change_has_no_direction_where_its_interval_holds_none():
+    assert pages.change_text("recall", 0.02, 0.01, 0.03) == "recall rises by 2.0 points [1.0, 3.0]"
+    assert "falls by 2.0 points [1.0, 3.0]" in pages.change_text("x", -0.02, -0.03, -0.01)
+    assert pages.change_text("recall", 0.02, 0.0, 0.04).startswith("no change of recall can be")

@@ -14,7 +14,7 @@ from xraylib.studies.external import (
 )
 
 # a few images leave classes that a draw of the bootstrap lacks
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::xraylib.metrics.counts.UndefinedMetricWarning")
 
 
 @pytest.fixture(scope="module")

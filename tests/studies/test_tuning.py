@@ -18,7 +18,7 @@ SEARCHED = {"learning_rate", "decay", "batch_size", "upsampling_rate", "epochs"}
 FEW = LOGISTIC.but(strength=1.0, blocks=(5,), pooling=("mean",))
 
 # so few test images leave classes that are never predicted
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::xraylib.metrics.counts.UndefinedMetricWarning")
 
 
 @pytest.fixture(scope="module")

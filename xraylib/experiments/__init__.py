@@ -6,11 +6,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "runs": """
-            Experiment EXPERIMENTS Run run cross_validate
+            Experiment EXPERIMENTS Run run training_curves cross_validate
         """.split(),
         "comparisons": """
-            VIEWS run_grid run_factorial judge_groups factor_effects confounding_sweep
-            draw_changes change_effects
+            VIEWS OUTSIDE run_grid run_factorial run_suspects suspect_contrasts run_transforms
+            judge_groups factor_effects confounding_sweep draw_changes change_effects
         """.split(),
     },
 )

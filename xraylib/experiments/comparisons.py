@@ -1,10 +1,12 @@
 """The report's open question as controlled experiments: grid, factorial, sweep, and single changes.
 
 A grid trains on each view and judges on every view. A factorial switches the report's three means
-on and off. A sweep ties the hospital to the class. And because a map only points at a place, single
-changes in phantoms tell what an answer depends on: a marker painted over, a lesion taken away.
+on and off; another one switches its two suspects, white padding and equalisation. A sweep ties the
+hospital to the class. And because a map only points at a place, single changes in phantoms tell
+what an answer depends on: a marker painted over, a lesion taken away.
 """
 
+import tempfile
 from dataclasses import dataclass
 from itertools import product
 
@@ -12,11 +14,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from xraylib import data, metrics, sources
+from xraylib import data, metrics, network, sources
 from xraylib.config import CLASS_NAMES, IMAGE_SIZE, RunConfig
 from xraylib.experiments import runs
 from xraylib.experiments.runs import Experiment, cross_validate
-from xraylib.images import Preprocessing, resize
+from xraylib.images import SINGLE_TRANSFORMS, Preprocessing, resize
 from xraylib.metrics import bootstrap_mean
 from xraylib.phantoms import make_phantom
 
@@ -57,6 +59,8 @@ class Cell:
 
 
 FACTORIAL = [Cell(*on) for on in product((False, True), repeat=3)]
+# The report's two suspects: what lies outside the lungs, and equalisation.
+OUTSIDE = {"black": "lungs", "white": "lungs_on_white", "white frame": "lungs_framed"}
 
 
 def run_grid(manifest: pd.DataFrame, config: RunConfig, views: dict | None = None) -> pd.DataFrame:
@@ -105,7 +109,105 @@ def judge_groups(predictions: pd.DataFrame, by: list[str], seed: int = 0) -> pd.
     return pd.DataFrame(rows)
 
 
-def factor_effects(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def run_suspects(
+    manifest: pd.DataFrame, config: RunConfig, outside=("black", "white")
+) -> pd.DataFrame:
+    """Train on segmented images, by what lies outside the lungs and equalised or not, in folds.
+
+    Each network is judged twice on the same test images: on views like those of its training, and
+    on original images, as the report did.
+
+    Args:
+        manifest: a manifest with masks.
+        config: the settings of the trainings.
+        outside: keys of `OUTSIDE`.
+
+    Returns:
+        predictions under each other, with the columns cell (`black`, `black, equalised`, ...),
+        outside, equalised (bool), tested_on (`alike` or `original`) and fold. Section 5 of the
+        report.
+    """
+    parts = []
+    for colour, equalised in product(outside, (False, True)):
+        view = Preprocessing(region=OUTSIDE[colour], equalise="global" if equalised else "none")
+        cell = suspect_name(colour, equalised)
+        experiment = Experiment(f"suspects {cell}", view, view)
+        for fold, part in enumerate(data.split_folds(manifest, config)):
+            run = runs.run(experiment, part, config)
+            judged = {
+                "alike": run.predictions,
+                "original": run.judge_on(VIEWS["original"], mismatch=runs.AS_REPORTED),
+            }
+            for tested_on, table in judged.items():
+                told = {"cell": cell, "outside": colour, "equalised": equalised}
+                parts.append(table.assign(**told, tested_on=tested_on, fold=fold))
+    return pd.concat(parts, ignore_index=True)
+
+
+def run_transforms(
+    manifest: pd.DataFrame, config: RunConfig, transforms=SINGLE_TRANSFORMS
+) -> pd.DataFrame:
+    """Train with each transform of Table 2 alone, with the flip, and with none, in folds.
+
+    Each training image is there as it is and once transformed, and each epoch draws one of the two.
+
+    Args:
+        manifest: any manifest.
+        config: the settings of the trainings.
+        transforms: some of `images.SINGLE_TRANSFORMS`.
+
+    Returns:
+        predictions on original images, under each other, with the columns cell (the transform, or
+        `none`) and fold. Section 3.2.1 of the report.
+    """
+    labels, parts = data.label_ids(manifest), []
+    original = network.extract_features(manifest, VIEWS["original"], config.scaling)
+    for transform in ("none", *transforms):
+        views = [original]
+        if transform != "none":
+            view = Preprocessing(transform=transform)
+            views += [network.extract_features(manifest, view, config.scaling, config.seed)]
+        for fold, part in enumerate(data.split_folds(manifest, config)):
+            train, test = (np.flatnonzero(part.split == name) for name in ("train", "test"))
+            maps = [network.LiveMaps(view, train) for view in views]
+            with tempfile.TemporaryDirectory() as scratch:
+                head, _ = network.fit_head(maps, labels[train], None, config, scratch)
+            logits = network.predict_logits(head, original[test])
+            table = metrics.predictions_table(part.iloc[test], logits)
+            parts.append(table.assign(cell=transform, fold=fold))
+    return pd.concat(parts, ignore_index=True)
+
+
+def suspect_name(outside: str, equalised: bool) -> str:
+    """Return the name of a cell of `run_suspects`."""
+    return f"{outside}, equalised" if equalised else outside
+
+
+def suspect_contrasts(outside=("black", "white")) -> dict[str, dict[str, float]]:
+    """Return the weight of each cell of `run_suspects` in each effect, see `factor_effects`.
+
+    Args:
+        outside: keys of `OUTSIDE`; the first is what the others are compared with.
+    """
+    first, *others = outside
+    equalisation = {
+        suspect_name(colour, on): (1 if on else -1) / len(outside)
+        for colour, on in product(outside, (False, True))
+    }
+    contrasts = {"equalisation": equalisation}
+    for other in others:
+        cells = list(product((first, other), (False, True)))
+        name = f"{other} in place of {first}"
+        contrasts[name] = {suspect_name(c, on): (-1 if c == first else 1) / 2 for c, on in cells}
+        contrasts[f"{name} x equalisation"] = {
+            suspect_name(c, on): (-1 if (c == first) == on else 1) / 2 for c, on in cells
+        }
+    return contrasts
+
+
+def factor_effects(
+    predictions: pd.DataFrame, seed: int = 0, contrasts: dict | None = None
+) -> pd.DataFrame:
     """Return what each factor, and each pair of factors, does to accuracy and to recall.
 
     An effect is the mean over the cells with the factor on minus the mean over those with it
@@ -114,8 +216,10 @@ def factor_effects(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     within each image.
 
     Args:
-        predictions: what `run_factorial` returns.
+        predictions: a table with the column cell, such as `run_factorial` returns; an image once
+            in each cell.
         seed: seeds the bootstrap.
+        contrasts: name -> weight of each cell; the report's three means without.
 
     Returns:
         measure (accuracy or COVID-19 recall), factor, effect, low, high (95 %), n images.
@@ -128,7 +232,7 @@ def factor_effects(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         (f"{CLASS_NAMES[2]} recall", wide.xs(CLASS_NAMES[2], level="label", drop_level=False)),
     ):
         patients = table.index.get_level_values("patient_id").to_numpy()
-        for name, signs in _contrasts().items():
+        for name, signs in (contrasts or _contrasts()).items():
             values = table[list(signs)].to_numpy(float) @ np.array(list(signs.values()))
             mean = bootstrap_mean(values, patients, seed=seed)
             rows.append((measure, name, mean.value, mean.low, mean.high, mean.n))

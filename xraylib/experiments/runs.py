@@ -161,6 +161,23 @@ def run(
     return Run(folder, was_loaded, manifest)
 
 
+def training_curves(manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
+    """Run the report's three experiments and return their histories: its Figure 6.
+
+    Args:
+        manifest: split, with masks.
+        config: the settings of the trainings.
+
+    Returns:
+        experiment (such as `experiment 1`), epoch, loss, accuracy, and val_loss and val_accuracy
+        where there is a validation set.
+    """
+    parts = [
+        run(e, manifest, config).history.assign(experiment=e.name) for e in EXPERIMENTS.values()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
 def cross_validate(
     experiment: Experiment, manifest: pd.DataFrame, config: RunConfig
 ) -> pd.DataFrame:
@@ -226,7 +243,7 @@ def _fit(experiment, manifest, judged, config, checkpoints, run_seed):
     """Train the head, on kept features or on the fly; returns it and its history."""
     labels = data.label_ids(manifest)
     train, val = (np.flatnonzero(manifest.split == part) for part in ("train", "val"))
-    if config.on_the_fly:
+    if config.on_the_fly and experiment.train.transform != "none":
         views = [network.FreshViews(manifest.iloc[train], experiment.train, config.seed)]
         seen, fit = network.FreshViews(manifest.iloc[val], experiment.judge), network.fit_whole
     else:

@@ -10,7 +10,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             read_radiograph
         """.split(),
         "views": """
-            Preprocessing PreprocessingMismatch check_same equalise random_transform resize
+            Preprocessing PreprocessingMismatch SINGLE_TRANSFORMS check_same equalise
+            random_transform resize
         """.split(),
     },
 )

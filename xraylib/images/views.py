@@ -9,7 +9,17 @@ import numpy as np
 
 from xraylib.config import IMAGE_SIZE
 
-REGIONS = ("whole", "lungs", "lungs_erased", "lung_box_erased", "silhouette")
+REGIONS = (
+    "whole",
+    "lungs",
+    "lungs_on_white",
+    "lungs_framed",
+    "lungs_erased",
+    "lung_box_erased",
+    "silhouette",
+)
+SINGLE_TRANSFORMS = ("rotation", "width shift", "height shift", "zoom", "flip")
+FRAMED = 0.77  # of the side: what the margins of a Matplotlib figure leave of a square picture
 EQUALISATIONS = ("none", "normalise", "global", "clahe", "bands")
 
 
@@ -18,12 +28,15 @@ class Preprocessing:
     """The way from a radiograph to a network's input, the same for training and evaluation.
 
     Attributes:
-        region: `whole`; `lungs` (black outside); `lungs_erased` (black inside);
+        region: `whole`; `lungs` (black outside); `lungs_on_white` (white outside);
+            `lungs_framed` (black outside, and shrunk into a white frame, as a figure that is saved
+            with its margins); `lungs_erased` (black inside);
             `lung_box_erased` (the lungs' bounding box black); `silhouette` (the mask alone).
         equalise: `none`, `normalise`, `global` or `clahe`, see `images.equalise`; or `bands`:
             details of each size alike within the lungs, see `images.equalise_bands`.
         crop: cut to the lungs' bounding box, with a margin of 5 %.
-        transform: `none`; or, for training images, `table2`: the report's random transforms.
+        transform: `none`; or, for training images, `table2`: the report's random transforms; or
+            one of `SINGLE_TRANSFORMS` alone.
         size: side of the result in pixels.
     """
 
@@ -33,7 +46,7 @@ class Preprocessing:
     transform: str = "none"
     size: int = IMAGE_SIZE
 
-    TRANSFORMS: ClassVar = ("none", "table2")
+    TRANSFORMS: ClassVar = ("none", "table2", *SINGLE_TRANSFORMS)
 
     def __post_init__(self):
         if self.region not in REGIONS:
@@ -46,7 +59,7 @@ class Preprocessing:
             raise ValueError(
                 f"no transform {self.transform!r}: choose one of {', '.join(self.TRANSFORMS)}"
             )
-        if self.equalise == "bands" and self.transform == "table2":
+        if self.equalise == "bands" and self.transform in Preprocessing.TRANSFORMS[1:]:
             raise ValueError("bands are equalised last: choose transform none")
 
     @property
@@ -86,7 +99,11 @@ class Preprocessing:
         if self.crop:
             view = view[_lung_box(mask, margin=0.05)]
         view = resize(view, self.size)
-        return random_transform(view, rng) if self.transform == "table2" else view
+        if self.region == "lungs_framed":
+            view = _in_white_frame(view)
+        if self.transform in Preprocessing.TRANSFORMS[1:]:
+            return random_transform(view, rng, self.transform)
+        return view
 
     def _equalised_bands(self, image, mask) -> np.ndarray:
         """Equalise last: what is fine or coarse is measured in the view, not in the file."""
@@ -137,7 +154,9 @@ def check_same(trained: Preprocessing, judged: Preprocessing, mismatch: str = ""
         )
 
 
-def random_transform(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def random_transform(
+    image: np.ndarray, rng: np.random.Generator, kind: str = "table2"
+) -> np.ndarray:
     """Turn, shift and zoom an image at random, by the ranges of the report's Table 2.
 
     Rotation 0 to 10 degrees either way, shifts 0 to 10 % of each side either way, zoom 85 to
@@ -146,6 +165,8 @@ def random_transform(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     Args:
         image: uint8 (H, W).
         rng: the source of chance.
+        kind: `table2` for all of them; or one of `SINGLE_TRANSFORMS` alone, of which `flip` mirrors
+            every image.
 
     Returns:
         uint8 (H, W).
@@ -154,6 +175,12 @@ def random_transform(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     angle = rng.uniform(-10, 10)
     zoom = rng.uniform(0.85, 1.15)
     shift = rng.uniform(-0.1, 0.1, size=2) * (width, height)
+    if kind == "flip":
+        return image[:, ::-1]
+    if kind != "table2":
+        angle = angle if kind == "rotation" else 0.0
+        zoom = zoom if kind == "zoom" else 1.0
+        shift = shift * (kind == "width shift", kind == "height shift")
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, zoom)
     matrix[:, 2] += shift
     return cv2.warpAffine(
@@ -181,8 +208,10 @@ def _check_mask(image, mask) -> np.ndarray:
 def _keep(region: str, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if region == "whole":
         return image
-    if region == "lungs":
+    if region in ("lungs", "lungs_framed"):
         return np.where(mask, image, 0).astype(np.uint8)
+    if region == "lungs_on_white":
+        return np.where(mask, image, 255).astype(np.uint8)
     if region == "lungs_erased":
         return np.where(mask, 0, image).astype(np.uint8)
     if region == "silhouette":
@@ -190,6 +219,14 @@ def _keep(region: str, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     erased = image.copy()
     erased[_lung_box(mask)] = 0
     return erased
+
+
+def _in_white_frame(view: np.ndarray) -> np.ndarray:
+    """Shrink a square view into the middle of a white square of its size."""
+    inner = resize(view, round(FRAMED * len(view)))
+    near = (len(view) - len(inner)) // 2
+    far = len(view) - len(inner) - near
+    return np.pad(inner, (near, far), constant_values=255)
 
 
 def _lung_box(mask: np.ndarray, margin: float = 0.0) -> tuple[slice, slice]:

@@ -232,6 +232,7 @@ UNET_PROFILES = {  # the masks of the report's images are taught by the same rea
     "quick": UNetConfig(dataset="phantom", epochs=3, steps=15, test_share=0.2),
     "real": UNetConfig(),
     "report": UNetConfig(),
+    "report_kept": UNetConfig(),
 }
 
 

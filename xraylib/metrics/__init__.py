@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "counts": """
             confusion_matrix accuracy precision recall specificity f_beta macro_average class_rows
             wilson_interval mcnemar bootstrap_interval bootstrap_mean Mean dice iou
+            UndefinedMetricWarning
         """.split(),
         "predictions": """
             softmax predictions_table judge_predictions figures_row per_class_table as_text

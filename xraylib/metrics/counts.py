@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from sklearn.exceptions import UndefinedMetricWarning
+
+
+class UndefinedMetricWarning(UserWarning):
+    """A share of nothing was asked for; it is NaN."""
 
 
 def confusion_matrix(labels, predictions, n_classes: int = 3) -> np.ndarray:
@@ -78,7 +81,12 @@ def f_beta(matrix, beta: float) -> np.ndarray:
     Returns:
         float (C,), 0 to 1; NaN, with a warning, where precision or recall is. Report, appendix 7.1.
     """
-    return _f_beta(precision(matrix), recall(matrix), beta)
+    if not beta > 0:
+        raise ValueError(f"found beta = {beta}: give a number above 0")
+    precisions, recalls = precision(matrix), recall(matrix)
+    below = beta**2 * precisions + recalls
+    # Never right though predicted and present: P = R = 0, and so is what F tends to.
+    return (1 + beta**2) * precisions * recalls / np.where(below == 0, 1.0, below)
 
 
 def macro_average(values, matrix) -> float:
@@ -115,8 +123,9 @@ def class_rows(matrix, class_names) -> list[dict]:
     check_lengths(matrix=matrix, class_names=class_names)
     columns = {"precision": precision(matrix), "recall": recall(matrix)}
     columns["specificity"] = specificity(matrix)
-    for beta in (1, 2):
-        columns[f"f{beta}"] = _f_beta(columns["precision"], columns["recall"], beta)
+    with warnings.catch_warnings():  # precision and recall have said it
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        columns |= {f"f{beta}": f_beta(matrix, beta) for beta in (1, 2)}
     rows = [
         {"class": name, "n": int(matrix[k].sum())} | {c: float(v[k]) for c, v in columns.items()}
         for k, name in enumerate(class_names)
@@ -223,14 +232,6 @@ def bootstrap_interval(
         return float("nan"), float("nan")
     low, high = np.quantile(defined, [tail, 1 - tail])
     return float(low), float(high)
-
-
-def _f_beta(precisions: np.ndarray, recalls: np.ndarray, beta: float) -> np.ndarray:
-    if not beta > 0:
-        raise ValueError(f"found beta = {beta}: give a number above 0")
-    below = beta**2 * precisions + recalls
-    # Never right though predicted and present: P = R = 0, and so is what F tends to.
-    return (1 + beta**2) * precisions * recalls / np.where(below == 0, 1.0, below)
 
 
 def _share(part, whole, name: str) -> np.ndarray:

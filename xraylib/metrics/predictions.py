@@ -4,10 +4,10 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from sklearn.exceptions import UndefinedMetricWarning
 
 from xraylib.config import CLASS_NAMES, COVID
 from xraylib.metrics.counts import (
+    UndefinedMetricWarning,
     accuracy,
     bootstrap_interval,
     check_class_ids,

@@ -13,7 +13,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             DARKCOVIDNET_ACCURACY
         """.split(),
         "pages": """
-            percent figure_text glue say report_box show_source save_table load_table table_origin
+            percent figure_text change_text glue say report_box show_source save_table load_table
+            table_origin
         """.split(),
     },
 )

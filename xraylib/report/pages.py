@@ -106,6 +106,31 @@ def figure_text(row, name: str) -> str:
     return percent(row[name], row[f"{name} low"], row[f"{name} high"])
 
 
+def change_text(name: str, change: float, low: float, high: float) -> str:
+    """Say in words what a change does to a figure of merit, in points (per cent of all images).
+
+    Args:
+        name: the figure, such as `accuracy`.
+        change: the difference of two shares, -1 to 1.
+        low, high: the ends of its interval. If 0 lies between them, no direction is claimed.
+
+    Returns:
+        the text.
+
+    >>> change_text("accuracy", -0.026, -0.048, -0.005)
+    'accuracy falls by 2.6 points [0.5, 4.8]'
+    >>> change_text("recall", 0.008, -0.046, 0.060)
+    'no change of recall can be seen: +0.8 points [-4.6, +6.0]'
+    """
+    if low > 0 or high < 0:
+        near, far = sorted((abs(low), abs(high)))
+        way = "rises" if change > 0 else "falls"
+        size = f"{abs(change) * 100:.1f} points [{near * 100:.1f}, {far * 100:.1f}]"
+        return f"{name} {way} by {size}"
+    ends = f"{change * 100:+.1f} points [{low * 100:+.1f}, {high * 100:+.1f}]"
+    return f"no change of {name} can be seen: {ends}"
+
+
 def glue(**texts: str) -> None:
     """Keep texts under their names, for the prose of any page of the book.
 

@@ -117,6 +117,11 @@ RELEASED_CODE = {
     "up-sampling": ("data_module.py", "leaves the lines that add COVID-19 images as comments"),
     "Table 2": ("data_module.py", "also mirrors the images and changes their brightness"),
     "cropping": ("data_module.py", "cuts off the top sixth of every image"),
+    "batches": ("data_module.py", "fills up the last batch with black images, called normal"),
+    "white padding": (
+        "lung_seg/lung_seg_try_1.py",
+        "saves the lungs, black around them, as a figure with Matplotlib's white margins",
+    ),
     "equation (2), score": ("apply_gradcam.py", "differentiates the softmax's output"),
     "equation (2), mean": ("apply_gradcam.py", "averages positive gradients only"),
     "equation (1)": ("apply_gradcam.py", "has no ReLU, and stretches the map from low to high"),
