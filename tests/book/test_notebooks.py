@@ -13,9 +13,10 @@ from xraylib import config
 
 NOTEBOOKS = sorted((build.ROOT / "notebooks").glob("*.ipynb"))
 REPOSITORY = yaml.safe_load((build.ROOT / "_config.yml").read_text("utf8"))["repository"]
-LAST_SECTIONS = ["Limits", "Recap", "References"]
+LAST_SECTIONS = ["Limits", "Recap", "Check yourself", "References"]
+EXERCISE = re.compile(r"\d\. \w")  # a heading such as "2. Find the error: missed"
 MOST_LINES = 15
-MOST_LINES_OF_BOX = 20  # prose and its numbers
+MOST_LINES_OF = {"report-box": 20, "self-check": 40}  # prose and its numbers, folded
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -26,6 +27,14 @@ def path(request):
 @pytest.fixture
 def notebook(path):
     return nbformat.read(path, as_version=nbformat.NO_CONVERT)
+
+
+@pytest.fixture
+def taught(notebook):
+    """A chapter that has its exercises already."""
+    if "exercises" not in [cell.id for cell in notebook.cells]:
+        pytest.skip("its exercises come with its new text")
+    return notebook
 
 
 def tags(cell) -> list[str]:
@@ -94,11 +103,21 @@ def test_opening_parts_stand_in_order(notebook):
     assert "?" in notebook.cells[position(notebook, "question")].source
 
 
-def test_the_profile_is_the_only_parameter(notebook):
+def parameters(notebook) -> dict:
+    """Return the literals of the one cell that papermill sets."""
     (cell,) = [cell for cell in code_cells(notebook) if "parameters" in tags(cell)]
-    (assignment,) = syntax(cell).body
-    assert assignment.targets[0].id == "PROFILE"
-    assert ast.literal_eval(assignment.value) in config.PROFILES
+    return {line.targets[0].id: ast.literal_eval(line.value) for line in syntax(cell).body}
+
+
+def test_parameters_are_the_profile_and_a_few_that_one_cell_below_uses(taught):
+    names = parameters(taught)
+    assert next(iter(names)) == "PROFILE"
+    assert names["PROFILE"] in config.PROFILES
+    (cell,) = [cell for cell in code_cells(taught) if "change-this" in tags(cell)]
+    used = {node.id for node in ast.walk(syntax(cell)) if isinstance(node, ast.Name)}
+    changed = set(names) - {"PROFILE"}
+    assert 1 <= len(changed) <= 3
+    assert changed <= used
 
 
 def test_colab_gets_the_package_from_the_repository(notebook):
@@ -112,7 +131,7 @@ def test_setup_is_hidden_and_holds_the_imports(notebook):
     assert "hide-input" in tags(setup)
     for cell in code_cells(notebook):
         imports = [n for n in ast.walk(syntax(cell)) if isinstance(n, ast.Import | ast.ImportFrom)]
-        assert not imports or cell.id in ("colab", "setup"), cell.id
+        assert not imports or cell.id in ("colab", "setup", "exercises-setup"), cell.id
 
 
 def test_no_definitions_outside_solutions(notebook):
@@ -124,21 +143,46 @@ def test_no_definitions_outside_solutions(notebook):
 
 def test_cells_are_short(notebook):
     for cell in code_cells(notebook):
-        most = MOST_LINES_OF_BOX if cell.id == "report-box" else MOST_LINES
+        most = MOST_LINES_OF.get(cell.id, MOST_LINES)
         assert len(cell.source.splitlines()) <= most, cell.id
 
 
 def test_prose_stands_before_every_cell(notebook):
     for before, cell in zip(notebook.cells, notebook.cells[1:], strict=False):
-        if cell.cell_type == "code" and cell.id not in ("parameters", "setup"):
+        of_exercise = {"exercise", "solution"} & set(tags(cell))  # its question is above
+        if cell.cell_type == "code" and cell.id not in ("parameters", "setup") and not of_exercise:
             assert before.cell_type == "markdown", cell.id
 
 
-def test_exercise_has_a_folded_solution(notebook):
-    exercises = [title for title in headings(notebook, 2) if title.startswith("Exercise")]
-    solutions = [cell for cell in code_cells(notebook) if "solution" in tags(cell)]
-    assert len(exercises) == len(solutions) > 0
+def test_exercises_have_hints_answers_to_fill_in_and_folded_solutions(taught):
+    assert "Exercises" in headings(taught, 2)
+    exercises = [title for title in headings(taught, 3) if EXERCISE.match(title)]
+    assert [int(title[0]) for title in exercises] == list(range(1, len(exercises) + 1))
+    assert 3 <= len(exercises) <= 5
+    solutions = [cell for cell in code_cells(taught) if "solution" in tags(cell)]
+    assert len(solutions) == len(exercises)
     assert all("hide-cell" in tags(cell) for cell in solutions)
+    for cell in code_cells(taught):
+        if "exercise" in tags(cell):
+            number = cell.id.split("-")[1]
+            question = taught.cells[position(taught, f"exercise-{number}")].source
+            assert "{admonition} Hint" in question
+            assert re.search(r"^answer = None", cell.source, re.MULTILINE)
+            (asked,) = re.findall(r"check\.(\w+)\(answer", cell.source)
+            solution = taught.cells[position(taught, f"exercise-{number}-solution")]
+            assert f"check.{asked}(" in solution.source
+
+
+def test_three_questions_whose_answers_are_computed(taught):
+    cell = taught.cells[position(taught, "self-check")]
+    calls = [node for node in ast.walk(syntax(cell)) if isinstance(node, ast.Call)]
+    asked = [call for call in calls if getattr(call.func, "attr", "") == "ask"]
+    assert len(asked) == 3
+    for call in asked:
+        right = call.args[2]
+        assert any(isinstance(node, ast.Name) for node in ast.walk(right)) or any(
+            isinstance(node, ast.BinOp) for node in ast.walk(right)
+        ), ast.unparse(call)
 
 
 def test_every_chapter_ends_with_the_box_of_computed_numbers(notebook):
@@ -162,5 +206,5 @@ def test_colab_keeps_its_own_tensorflow(notebook):
     assert not re.search(r"--upgrade|-U\b|pip install.*(tensorflow|keras)", source)
 
 
-def test_closing_sections(notebook):
-    assert headings(notebook, 2)[-3:] == LAST_SECTIONS
+def test_closing_sections(taught):
+    assert headings(taught, 2)[-4:] == LAST_SECTIONS

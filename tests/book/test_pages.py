@@ -137,3 +137,6 @@ def test_every_solution_has_run():
             assert cell.execution_count, f"{source.name}: {cell.id} has not run"
             assert cell.outputs, f"{source.name}: {cell.id} shows nothing"
             assert all(output.output_type != "error" for output in cell.outputs)
+            if "check." in cell.source:
+                said = "".join(o.get("data", {}).get("text/plain", "") for o in cell.outputs)
+                assert said == "Right.", f"{source.name}: {cell.id}"
