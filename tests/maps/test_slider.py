@@ -72,11 +72,16 @@ def test_cells_are_shown_without_loss_and_normalised():
     np.testing.assert_array_equal(pixels(frame.cells), slider_file.colour(cells / 4))
     smooth = slider_file.colour(upscale(cells, slider_file.HEAT_SIDE)).astype(int)
     assert np.abs(pixels(frame.heat) - smooth).mean() < 4
-    assert pixels(slider_file.draw_frame(cells * 0, "empty").cells).max() < 10
 
 
 def test_cells_as_fine_as_the_image_are_sent_once():
     assert slider_file.draw_frame(np.ones((224, 224)), "map").heat == ""
+
+
+def test_cells_that_reach_no_score_are_named():
+    dead = np.array([[False, True], [False, True]])
+    assert slider_file.draw_frame(np.ones((2, 2)), "map", dead).dead == "0101"
+    assert slider_file.draw_frame(np.ones((2, 2)), "map", dead & False).dead == ""
 
 
 def test_fifteen_layers_and_three_classes_of_mere_noise_stay_below_a_megabyte():
@@ -91,9 +96,11 @@ def test_the_page_holds_every_layer_class_method_and_image(slider, explainer):
     data = page_data(slider.html)
     assert len(data["frames"]) == 2 * 3 * 3 * 2
     assert data["layers"] == ["conv1, 16 x 16 cells", "conv2, 5 x 5 cells"]
-    cells, _, caption = data["frames"]["1-2-0-1"]
+    cells, _, caption, dead = data["frames"]["1-2-0-1"]
     asked = explainer.explain(slider.images[1], [0], ["conv2"], "layer_cam")["conv2"][0, 0]
     np.testing.assert_array_equal(pixels(cells), slider_file.colour(upscale(asked, asked.shape)))
+    live = maps.live_cells(explainer, "conv2")
+    assert dead == ("" if live.all() else "".join("10"[bool(cell)] for cell in live.ravel()))
     assert caption.startswith("conv2, 5 x 5 cells: Layer-CAM for normal")
     assert f"{slider.probs[1, 0]:.2f}" in caption
 
@@ -126,16 +133,18 @@ def test_live_it_shows_what_the_page_shows(slider):
     asked, method, image = find(slider.widget, "Dropdown")
     for position in [(0, 0, 0, 0), (1, 2, 1, 1), (0, 1, 2, 0)]:
         image.value, method.value, asked.value, layer.value = position
-        cells, _, caption = data["frames"]["-".join(map(str, position))]
+        cells, _, caption, _ = data["frames"]["-".join(map(str, position))]
         assert cells in figure.value
         assert caption in figure.value
         assert data["radiographs"][position[0]] in figure.value
 
 
-def test_it_starts_at_the_last_layer_and_the_class_that_is_called(explainer, radiographs):
+def test_it_starts_at_the_last_layer_of_some_cells_and_the_class_that_is_called(
+    explainer, radiographs
+):
     slider = maps.layer_slider(explainer, radiographs[:1], methods=["score_cam"])
     called = int(explainer.probs(slider.images)[0].argmax())
-    assert slider.start == (0, 0, called, 1)
+    assert slider.start == (0, 0, called, 0)  # conv1 has 16 x 16 cells, conv2 5 x 5
     assert "Score-CAM" in slider.html
 
 
@@ -202,5 +211,6 @@ def test_a_class_that_was_never_called_has_no_record(explainer):
 def test_on_the_page_the_box_says_that_it_needs_a_kernel(box, kernel):
     bundle = box._repr_mimebundle_()
     assert "needs a running kernel" in bundle["text/html"]
+    assert "own_radiograph.html" in bundle["text/html"]
     assert slider_file.WARNING in bundle["text/html"]
     assert slider_file.WIDGET_VIEW in bundle

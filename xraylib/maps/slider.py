@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,10 +25,11 @@ from PIL import Image
 from xraylib import images, metrics
 from xraylib.config import CLASS_NAMES
 from xraylib.maps.equations import FORMULAS, upscale
-from xraylib.maps.explainer import Explainer
+from xraylib.maps.explainer import Explainer, live_cells
 
 QUALITY = 80  # of lossy WebP: a radiograph of 224 px takes about 7 KB
 HEAT_SIDE = 112  # pixels of an upscaled map: the browser's own smoothing does the rest
+COARSEST = 7  # cells a side that a map should have to be shown first
 FINEST_EXACT = 56  # cells a side up to which a picture without loss is the smaller one
 STYLE = Path(__file__).with_name("slider.css").read_text("utf8")
 SCRIPT = Path(__file__).with_name("slider.js").read_text("utf8")
@@ -40,6 +42,7 @@ class Frame:
     cells: str  # a pixel a cell
     heat: str  # upscaled; "" where the cells are as fine
     caption: str
+    dead: str = ""  # row by row 1 for each cell that reaches no score; "" where all do
 
 
 def data_uri(pixels: np.ndarray, exact: bool = False) -> str:
@@ -54,17 +57,20 @@ def colour(heatmap: np.ndarray) -> np.ndarray:
     return matplotlib.colormaps["inferno"](heatmap, bytes=True)[..., :3]
 
 
-def draw_frame(cells: np.ndarray, caption: str) -> Frame:
+def draw_frame(cells: np.ndarray, caption: str, dead: np.ndarray | None = None) -> Frame:
     """Draw the cells of one map, as they are and upscaled, each normalised by its maximum.
 
     Args:
         cells: float (h, w), none below 0.
         caption: what the map is of.
+        dead: bool (h, w), the cells that reach no score, to be hatched.
     """
     is_fine = min(cells.shape) >= HEAT_SIDE
     heat = "" if is_fine else data_uri(colour(upscale(cells, HEAT_SIDE)))
     picture = colour(upscale(cells, cells.shape))
-    return Frame(data_uri(picture, exact=max(cells.shape) <= FINEST_EXACT), heat, caption)
+    hatched = "" if dead is None or not dead.any() else "".join("01"[int(d)] for d in dead.ravel())
+    exact = max(cells.shape) <= FINEST_EXACT
+    return Frame(data_uri(picture, exact), heat, caption, hatched)
 
 
 def slider_style() -> str:
@@ -84,12 +90,19 @@ def panels(radiograph: str, frame: Frame) -> str:
         frame: the frame of the map.
     """
     ground = f'class="dark-light" src="{radiograph}"'
+    side = int(len(frame.dead) ** 0.5)
+    dead = [(k % side, k // side) for k, flag in enumerate(frame.dead) if flag == "1"]
+    lines = "".join(
+        f"M{x / side:.3f} {(y + 1) / side:.3f}L{(x + 1) / side:.3f} {y / side:.3f}" for x, y in dead
+    )
     caption = html.escape(frame.caption)
     return f"""<div class="panels">
 <div class="panel"><img {ground} data-part="radiograph" alt="The radiograph">
 <span>radiograph</span></div>
-<div class="panel cells"><img class="dark-light" src="{frame.cells}" data-part="cells"
- alt="True cells. {caption}"><span>true cells</span></div>
+<div class="panel cells"><div class="stack">
+<img class="dark-light" src="{frame.cells}" data-part="cells" alt="True cells. {caption}">
+<svg class="dead" data-part="dead" viewBox="0 0 1 1" aria-hidden="true"><path d="{lines}"/></svg>
+</div><span>true cells</span></div>
 <div class="panel"><div class="stack"><img {ground} data-part="ground" alt="">
 <img class="dark-light" src="{frame.heat or frame.cells}" data-part="heat"
  alt="Overlay. {caption}"></div><span>overlay</span></div>
@@ -107,25 +120,43 @@ def slider_page(radiographs, frames, names: dict, start: tuple) -> str:
         names: `image`, `method`, `class` and `layer` -> the names to choose from.
         start: the position shown first.
     """
-    first = dict(zip(names, start, strict=True))
+    shown = {k: (f.cells, f.heat, f.caption, f.dead) for k, f in frames.items()}
     page = {
         "radiographs": radiographs,
         "layers": names["layer"],
-        "frames": {"-".join(map(str, k)): (f.cells, f.heat, f.caption) for k, f in frames.items()},
+        "frames": {"-".join(map(str, position)): frame for position, frame in shown.items()},
     }
     data = json.dumps(page).replace("</", "<\\/")  # or a name could end the script element
-    choices = "".join(_select(name, names[name], first[name]) for name in _SELECTS)
+    image = radiographs[start[list(names).index("image")]]
     return f"""<div class="xray-slider">{slider_style()}
-<div class="controls">
-<label class="layer">Layer <input type="range" data-part="layer" min="0" step="1"
- max="{len(names["layer"]) - 1}" value="{first["layer"]}" autocomplete="off"
- aria-valuetext="{html.escape(names["layer"][first["layer"]])}"></label>
-{choices}</div>
-{panels(radiographs[first["image"]], frames[start])}
+{controls(names, start)}
+{panels(image, frames[start])}
 <noscript><p>The slider needs JavaScript; without it this one map is shown.</p></noscript>
 <script type="application/json">{data}</script>
-<script>{SCRIPT}</script>
+<script>{SCRIPT}
+xraySlider.fromPage(document.currentScript);</script>
 </div>"""
+
+
+def controls(names: dict, start: tuple) -> str:
+    """Return the layer's range, with a tick for each block below it, and the choices beside it.
+
+    Args:
+        names, start: as of `slider_page`.
+    """
+    first = dict(zip(names, start, strict=True))
+    layers = names["layer"]
+    blocks = Counter(name.split("_")[0].split(",")[0] for name in layers)
+    ticks = "".join(f'<i style="flex:{n}">{html.escape(block)}</i>' for block, n in blocks.items())
+    chosen = html.escape(layers[first["layer"]])
+    choices = "".join(_select(name, names[name], first[name]) for name in _SELECTS)
+    return f"""<div class="controls">
+<label class="layer">Layer <span class="scale"><input type="range" data-part="layer" min="0"
+ max="{len(layers) - 1}" step="1" value="{first["layer"]}" autocomplete="off"
+ aria-label="Layer" aria-valuetext="{chosen}">
+<span class="ticks" aria-hidden="true">{ticks}</span></span></label>
+<output data-part="name" aria-hidden="true">{chosen}</output>
+{choices}</div>"""
 
 
 _SELECTS = {"class": "Class", "method": "Method", "image": "Image"}
@@ -156,8 +187,10 @@ WARNING = (
     "patients, and it gives an answer for any picture, even one of a cat."
 )
 LIVE_ONLY = (
-    "Here stands a box for an image of your own. It needs a running kernel: open this chapter in "
-    "Jupyter or Colab."
+    'For an image of your own there is a <a class="reference internal" '
+    'href="../own_radiograph.html">page that computes in your browser</a>. The box that belongs '
+    "here asks the network of this chapter and needs a running kernel: open the chapter in Jupyter "
+    "or Colab."
 )
 
 
@@ -176,7 +209,7 @@ def layer_slider(
         layers: names of convolutions; all without.
         methods: some of `maps.METHODS`; each `score_cam` map costs 64 passes.
         start: the layer, class and method shown first, such as `{"layer": "block5_conv3"}`; the
-            last layer and the class that the model calls without.
+            last layer of 7 x 7 cells or more and the class that the model calls without.
 
     Raises:
         ValueError: no image; a layer, class or method that there is not.
@@ -196,13 +229,16 @@ class LayerSlider:
         self.layers = list(layers or self.explainer.layers)
         self.methods = list(methods)
         self.probs = self.explainer.probs(self.images)
-        self._known = {}  # cells by image, method and layer
+        self._known, self._dead_cells = {}, {}  # cells by image, method and layer; by layer
         names = titles or [f"image {k + 1}" for k in range(len(self.images))]
         self.names = {"image": list(names), "method": self.methods, "class": list(CLASS_NAMES)}
         choices = self.names | {"layer": self.layers}
-        start = {"layer": self.layers[-1], "class": CLASS_NAMES[self.probs[0].argmax()]} | start
-        self.start = tuple(_place(start, name, options) for name, options in choices.items())
         sides = [self.cells(0, 0, layer).shape[-2:] for layer in range(len(self.layers))]
+        fine = [
+            name for name, side in zip(self.layers, sides, strict=True) if min(side) >= COARSEST
+        ]
+        first = {"layer": (fine or self.layers)[-1], "class": CLASS_NAMES[self.probs[0].argmax()]}
+        self.start = tuple(_place(first | start, name, opts) for name, opts in choices.items())
         self.names["method"] = [METHOD_NAMES[method] for method in self.methods]
         self.names["layer"] = [
             f"{name}, {h} x {w} cells" for name, (h, w) in zip(self.layers, sides, strict=True)
@@ -227,7 +263,15 @@ class LayerSlider:
             f"whose probability is {self.probs[image, asked]:.2f}"
         )
         empty = "" if cells.any() else ". Nothing at this layer speaks for the class"
-        return draw_frame(cells, caption + empty)
+        return draw_frame(cells, caption + empty, self._dead(layer))
+
+    def _dead(self, layer: int) -> np.ndarray:
+        """Return the cells of a layer that reach no score, which a pool left out; bool (h, w)."""
+        if layer not in self._dead_cells:
+            few = self.cells(0, 0, layer).shape[-1] < COARSEST
+            live = live_cells(self.explainer, self.layers[layer]) if few else True
+            self._dead_cells[layer] = ~np.broadcast_to(live, self.cells(0, 0, layer).shape[-2:])
+        return self._dead_cells[layer]
 
     @cached_property
     def radiographs(self) -> list[str]:

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "stack": """
-            CAFFE_MEANS build_base stack_head build_head build_classifier
+            CAFFE_MEANS LEARNT build_base stack_head build_head build_classifier load_head
         """.split(),
         "features": """
             SIDE FeatureSettings extract_features content_key load_view view_rng FreshViews

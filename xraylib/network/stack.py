@@ -1,21 +1,32 @@
 """The report's classifier: VGG16 frozen, block 6 and a small head stacked on top (Figure 2)."""
 
+from pathlib import Path
+
+import h5py
 import keras
+import numpy as np
 from keras import layers
 
+from xraylib import pretrained
 from xraylib.config import CLASS_NAMES, IMAGE_SIZE
 from xraylib.network.machinery.weights import vgg16_weights_path
 
 FEATURES = "block5_pool"  # the last frozen layer; its output is what `features` keeps
+LEARNT = ("block6_conv1", "block6_conv2", "dense", "logits")  # the layers that are trained
+TRAINED = {"real": "head", "phantoms": "head_phantoms"}  # the names of heads in the package
 CAFFE_MEANS = (103.939, 116.779, 123.68)  # blue, green, red, as VGG16 was trained
 
 
-def build_classifier(scaling: str = "report", head=None, weights_path=None) -> keras.Model:
+def build_classifier(
+    scaling: str = "report", head=None, weights_path=None, weights=None
+) -> keras.Model:
     """Build the whole classifier as one flat functional model (Figure 2).
 
     Args:
-        scaling: `report` or `vgg16`, see `build_base`.
+        scaling: `report` or `vgg16`, see `build_base`. The heads of the package were trained with
+            the report's.
         head: a trained model of `build_head` whose weights are copied; new weights without.
+        weights: in place of `head`, trained weights by name or path, see `load_head`.
         weights_path: a file of VGG16's weights; found or fetched without, see
             `vgg16_weights_path`.
 
@@ -27,7 +38,7 @@ def build_classifier(scaling: str = "report", head=None, weights_path=None) -> k
     model = keras.Model(base.input, stack_head(base.output), name="stacked_vgg16")
     if head is not None:
         copy_weights(head, model)
-    return model
+    return model if weights is None else load_head(model, weights)
 
 
 def build_base(scaling: str = "report", weights_path=None) -> keras.Model:
@@ -80,7 +91,7 @@ def stack_head(features, conv=layers.Conv2D):
     return layers.Dense(len(CLASS_NAMES), name="logits", dtype="float32")(x)
 
 
-def build_head(side: int = 7, conv=layers.Conv2D) -> keras.Model:
+def build_head(side: int = 7, conv=layers.Conv2D, weights=None) -> keras.Model:
     """Build the part that is trained, to be fed with features.
 
     Args:
@@ -88,12 +99,51 @@ def build_head(side: int = 7, conv=layers.Conv2D) -> keras.Model:
             3 cells only, so the last row and column of the features never count: 6 gives the same
             logits and gradients as 7, with less to compute.
         conv: as in `stack_head`.
+        weights: trained weights by name or path, see `load_head`; new weights without.
 
     Returns:
         a model from (B, side, side, 512) to logits (B, 3) float32.
     """
     features = keras.Input((side, side, 512), name="features")
-    return keras.Model(features, stack_head(features, conv), name="head")
+    head = keras.Model(features, stack_head(features, conv), name="head")
+    return head if weights is None else load_head(head, weights)
+
+
+def load_head(model: keras.Model, weights) -> keras.Model:
+    """Give the stacked layers of a model trained weights, and return the model.
+
+    Args:
+        model: what `build_head` or `build_classifier` returns.
+        weights: `real` or `phantoms`, what experiment 1 learnt from these and what comes with the
+            package, see `pretrained.card`; or the path of a run's `head.weights.h5`.
+
+    Raises:
+        ValueError: there is no such name and no such file; or the file holds another model.
+        PretrainedError: the package's own file is missing or damaged.
+    """
+    if str(weights) in TRAINED:
+        return pretrained.fill(model, TRAINED[str(weights)])
+    if not Path(weights).is_file():
+        names = ", ".join(TRAINED)
+        raise ValueError(f"no weights {str(weights)!r}: give {names}, or a head.weights.h5 file")
+    for name, tensors in _read_head(Path(weights)).items():
+        model.get_layer(name).set_weights(tensors)
+    return model
+
+
+def _read_head(path: Path) -> dict[str, list[np.ndarray]]:
+    """Read what Keras wrote, which names layers by their classes: the fast head has others."""
+    tensors = {}
+    try:
+        with h5py.File(path) as file:
+            layers_of = file["layers"]
+            kinds = ("conv2d", "conv2d_1", "dense", "dense_1")
+            for name, kind in zip(LEARNT, kinds, strict=True):
+                kept = layers_of[kind if kind in layers_of else f"patch_{kind}"]["vars"]
+                tensors[name] = [kept["0"][:], kept["1"][:]]
+    except (OSError, KeyError) as error:
+        raise ValueError(f"{path}: not the weights of a head ({error})") from error
+    return tensors
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:

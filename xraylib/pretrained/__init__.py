@@ -76,21 +76,20 @@ def load(name: str) -> dict[str, np.ndarray]:
         return {key: _widened(arrays[key]) for key in arrays.files}
 
 
-def fill(model, name: str):
-    """Give the layers of a Keras model the weights kept under a name, and return the model.
+def fill(model, weights):
+    """Give the layers of a Keras model trained weights, and return the model.
 
-    Layers that the file does not name keep their weights, such as VGG16's.
+    Layers that are not named keep their weights, such as VGG16's.
 
     Args:
-        model: has every layer that the file names.
-        name: as in `load`.
+        model: has every layer that is named.
+        weights: a name, as in `load`; or arrays named as `load` returns them.
 
     Raises:
         ValueError: there is no such model; or a layer is missing or of another shape.
     """
-    arrays = load(name)
-    layers = dict.fromkeys(key.rpartition("/")[0] for key in arrays)
-    for layer in layers:
+    arrays = load(weights) if isinstance(weights, str) else weights
+    for layer in dict.fromkeys(key.rpartition("/")[0] for key in arrays):
         tensors = [arrays[key] for key in arrays if key.rpartition("/")[0] == layer]
         model.get_layer(layer).set_weights(tensors)
     return model

