@@ -354,6 +354,17 @@ def render(root: Path) -> Path:
     return root / "book/_build/html/index.html"
 
 
+def add_network(html: Path) -> None:
+    """Write what the page "Your own radiograph" computes with; a book without it stays a book.
+
+    A process of its own: TensorFlow's memory is given back with it.
+    """
+    if (html / "own_radiograph.html").exists():
+        command = [sys.executable, "-m", "tools.radiograph_page", str(html)]
+        if subprocess.run(command).returncode:
+            print("the page `own_radiograph` cannot compute, and says so", file=sys.stderr)
+
+
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     """Build the book and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.build", description="Build the book.")
@@ -365,7 +376,9 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         check_kernel()
         execute_all(root, options.profile, options.only)
         write_chapter_table(root, options.profile)
-        print(f"the book is ready: {render(root)}")
+        index = render(root)
+        add_network(index.parent)
+        print(f"the book is ready: {index}")
     except (BookError, files.WriteError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

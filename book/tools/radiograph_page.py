@@ -257,3 +257,17 @@ def ready_phantoms() -> list[dict]:
         entry = {"label": CLASS_NAMES[label], "source": source, "seed": seed}
         shown.append(entry | {"image": data_uri(drawn.image, True), "lungs": data_uri(lungs, True)})
     return shown
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page's files below a built book; returns 1 with the reason where that fails."""
+    try:
+        write_page(Path(arguments[0]))
+    except (PageError, OSError, ValueError, network.WeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from conftest import random_vgg16_tensors
 
-from xraylib import metrics, network
+from xraylib import metrics, network, pretrained
 from xraylib.network import build_base, build_classifier, build_head
 from xraylib.network.machinery.fast import PatchConv2D, dtype_policy
 
@@ -203,3 +203,38 @@ def test_pretrained_features_are_vgg16s(pretrained_file):
     expected = own(keras.applications.vgg16.preprocess_input(colour)).numpy()
     found = build_base("vgg16", pretrained_file)(GREY[:1]).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * expected.max())
+
+
+ENTRIES = dict.fromkeys(pretrained.CARD_ENTRIES, "made up for a test")
+
+
+def test_a_head_of_the_package_is_taken_by_its_name(tmp_path, monkeypatch, head):
+    arrays = {
+        f"{name}/{k}": tensor
+        for name in network.LEARNT
+        for k, tensor in enumerate(head.get_layer(name).get_weights())
+    }
+    pretrained.keep(network.stack.TRAINED["real"], arrays, ENTRIES, tmp_path)
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    taken = build_head(weights="real")
+    np.testing.assert_allclose(taken(MAPS), head(MAPS), rtol=0.05, atol=0.05)
+    with pytest.raises(ValueError, match="there are head"):
+        build_head(weights="phantoms")
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_head_is_taken_from_the_file_of_a_run(tmp_path, fast):
+    kept = network.fast_head() if fast else build_head()
+    kept.save_weights(tmp_path / "head.weights.h5")
+    taken = build_head(6, weights=tmp_path / "head.weights.h5")
+    side = kept.input_shape[1]
+    found, meant = taken(MAPS[:, :6, :6]), kept(MAPS[:, :side, :side])
+    np.testing.assert_allclose(found, meant, rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_no_head_is_named(tmp_path):
+    with pytest.raises(ValueError, match="'reel': give real, phantoms, or a head.weights.h5"):
+        build_head(weights="reel")
+    (tmp_path / "head.weights.h5").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match="not the weights of a head"):
+        build_head(weights=tmp_path / "head.weights.h5")

