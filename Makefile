@@ -1,4 +1,4 @@
-# make book | test | test-quick | test-browser | test-oldest | lint | bench | measure | cover | times
+# make book | test | test-quick | test-browser | test-oldest | lint | bench | measure | slides | cover | times
 # make pretrained | clean
 PROFILE ?= quick
 ONLY ?=
@@ -13,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 AXE := node_modules/axe-core/axe.min.js
 OLDEST := .venv-oldest
 
-.PHONY: book test test-quick test-browser test-oldest lint bench measure pretrained cover times clean
+.PHONY: book test test-quick test-browser test-oldest lint bench measure pretrained slides cover times clean
 
 book: $(READY)
 	$(TOOL).build --profile $(PROFILE) $(if $(ONLY),--only $(ONLY))
@@ -56,6 +56,10 @@ measure: $(READY)
 # the weights that come with the package, on the real data: make pretrained ONLY=head
 pretrained: $(READY)
 	$(TOOL).pretrained $(if $(ONLY),--only $(ONLY))
+
+# the chapters' figures as slides: make book first
+slides: $(READY)
+	$(TOOL).slides $(ONLY)
 
 cover: $(READY)
 	$(TOOL).cover
