@@ -1,16 +1,31 @@
-"""The picture of the first page: one phantom in four views, and what a network makes of each.
+"""The first page's picture and lab: phantoms in views, and what networks make of each.
 
 make cover
 """
 
+import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 
-from xraylib import experiments, files, phantoms, plots, report
+from xraylib import (
+    config,
+    data,
+    experiments,
+    files,
+    images,
+    lungs,
+    maps,
+    phantoms,
+    plots,
+    report,
+    sources,
+)
 from xraylib.config import COVID
 
 TARGET = Path(__file__).resolve().parents[2] / "book/assets/cover.png"
+NUMBERS = TARGET.with_name("cover.json")
 SHOWN = ("original", "segmented", "lungs erased", "silhouette")
 SEED = 12
 
@@ -33,10 +48,62 @@ def draw() -> plt.Figure:
     return figure
 
 
-def main(target: Path = TARGET) -> None:
-    """Write the picture."""
+PLACES = tuple(range(0, 225, 16))  # pixels by which the mask is pulled to the right
+PATIENTS = {"normal": 2, "pneumonia": 3, "COVID-19": 12}  # seeds of phantoms that no one was taught
+QUESTION = (
+    "One network learnt from whole radiographs, one from lungs alone. Pull the mask off: which of "
+    "them changes its mind?"
+)
+NETWORKS = ("trained on whole images", "trained on lungs alone")
+
+
+def pull(image: np.ndarray, mask: np.ndarray, place: int) -> np.ndarray:
+    """Return a radiograph under a mask that is pulled to the right by some pixels.
+
+    Args:
+        image: uint8 (H, W).
+        mask: bool (H, W).
+        place: 0 (what is outside the lungs is black) to W (nothing is).
+    """
+    moved = np.ones_like(mask)
+    moved[:, place:] = mask[:, : mask.shape[1] - place]
+    return np.where(moved, image, 0).astype(np.uint8)
+
+
+def measure() -> dict:
+    """Ask the networks of experiments 1 and 2 of the profile `quick` at every place of the mask.
+
+    Returns:
+        places, networks, and for each patient its truth, its image and mask as data URIs, and the
+        probabilities at each place of each network.
+    """
+    settings = config.profile("quick")
+    manifest = lungs.predict_masks(sources.provide(settings), lungs.train_profile_unet("quick"))
+    manifest = data.split_manifest(manifest, settings)
+    runs = [experiments.run(experiments.EXPERIMENTS[k], manifest, settings) for k in (1, 2)]
+    explainers = [maps.Explainer(run.load_model()) for run in runs]
+    cases = []
+    for truth, seed in PATIENTS.items():
+        phantom = phantoms.make_phantom(config.CLASS_NAMES.index(truth), seed)
+        parts = (phantom.image, phantom.lung_mask)
+        image, mask = (images.resize(part, config.IMAGE_SIZE) for part in parts)
+        seen = np.stack([pull(image, mask, place) for place in PLACES])
+        probs = np.stack([explainer.probs(seen) for explainer in explainers], axis=1)
+        cases.append(plots.cover_case(truth, image, mask, probs))
+    return {"command": "make cover", "places": PLACES, "networks": NETWORKS, "cases": cases}
+
+
+def first_screen() -> str:
+    """Return the lab of the first page as HTML, from the kept numbers."""
+    kept = json.loads(NUMBERS.read_text("utf8"))
+    return plots.cover_lab(kept["cases"], kept["places"], kept["networks"], QUESTION).html
+
+
+def main(target: Path = TARGET, numbers: Path = NUMBERS) -> None:
+    """Write the picture, and the numbers of the first page's lab."""
     with files.whole_file(target) as part:
         draw().savefig(part, dpi=110)
+    files.write_text(numbers, json.dumps(measure()) + "\n")
 
 
 if __name__ == "__main__":

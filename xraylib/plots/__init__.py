@@ -13,6 +13,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "tables": """
             show_table
         """.split(),
+        "labs": """
+            intervals_lab threshold_lab mask_lab roulette_lab cells_lab counterfactual_lab cover_lab
+            cover_case
+        """.split(),
         "maps": """
             plot_maps plot_colour_scales plot_map_grid plot_curves plot_layer_checks
             plot_randomisation plot_patches plot_sensitivity
