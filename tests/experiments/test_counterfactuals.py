@@ -95,3 +95,18 @@ def test_calls_that_flip_are_counted(drawn):
     assert table.flipped["lesion taken away"] == table.flipped["lesion put into a healthy one"] == 1
     assert table.flipped["taken to the other hospital"] == 0
     assert table.effect["lesion taken away"] == -1
+
+
+def test_switches_change_one_thing_each():
+    switched = experiments.draw_switches(1, ("B", "A"), seed=3)
+    assert len(switched) == 8
+    phantom = make_phantom(1, 3, "B")
+    marker, lesion = (resize(mask, 224) for mask in (phantom.marker_mask, phantom.lesion_mask))
+
+    def moved(one, other):
+        return np.abs(switched[one].astype(int) - switched[other]) > 8
+
+    by_marker, by_lesion = moved((0, 0, 1), (0, 1, 1)), moved((0, 1, 0), (0, 1, 1))
+    assert by_marker[marker].mean() > 0.3 and not by_marker[lesion].any()
+    assert by_lesion[lesion].mean() > 0.05 and not by_lesion[marker].any()
+    assert moved((0, 1, 1), (1, 1, 1)).mean() > 0.05

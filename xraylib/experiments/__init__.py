@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         """.split(),
         "comparisons": """
             VIEWS OUTSIDE run_grid run_factorial run_suspects suspect_contrasts run_transforms
-            judge_groups factor_effects confounding_sweep draw_changes change_effects
+            judge_groups factor_effects confounding_sweep draw_changes draw_switches change_effects
         """.split(),
     },
 )

@@ -353,6 +353,27 @@ def _draw_patient(label: int, source: str, other: str, seed: int) -> dict[str, n
     }
 
 
+def draw_switches(label: int, sources, seed: int = 0) -> dict[tuple, np.ndarray]:
+    """Draw one patient in two hospitals, each time with and without marker and lesion.
+
+    Args:
+        label: the disease, 1 or 2.
+        sources: two keys of `phantoms.SOURCES`.
+        seed: the patient.
+
+    Returns:
+        (number of the hospital, marker, lesion), each 0 or 1 -> uint8 (224, 224).
+    """
+    drawn = {}
+    for hospital, source in enumerate(sources):
+        for lesion in (0, 1):
+            phantom = make_phantom(label * lesion, seed, source)
+            without = paint_over(phantom.image, phantom.marker_mask)
+            for marker, image in enumerate((without, phantom.image)):
+                drawn[hospital, marker, lesion] = resize(image, IMAGE_SIZE)
+    return drawn
+
+
 def change_effects(probs, drawn: dict[str, np.ndarray], label: int, seed: int = 0) -> pd.DataFrame:
     """Return what each change does to the probability of the disease.
 
