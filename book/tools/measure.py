@@ -103,7 +103,7 @@ def covidx_reasons(name: str) -> pd.DataFrame:
     return sources.count_covidx()[1].assign(data=METADATA)
 
 
-FEW = 70  # images of a class, where each question needs another view of every image
+FEW = 50  # images of a class, where each question needs another view of every image
 
 
 def few_images(name: str) -> tuple[pd.DataFrame, RunConfig]:
@@ -113,20 +113,15 @@ def few_images(name: str) -> tuple[pd.DataFrame, RunConfig]:
     n = min(FEW, manifest.label.value_counts().min())
     drawn = manifest.groupby("label", sort=False).sample(n, random_state=config.seed % 2**32)
     manifest = lungs.predict_masks(drawn.sort_index(), lungs.train_profile_unet(name))
-    return manifest.reset_index(drop=True), config.but(batch_size=20, epochs=25, folds=3)
+    settings = config.but(batch_size=20, epochs=25, folds=3, augmented_views=2)
+    return manifest.reset_index(drop=True), settings
 
 
 def suspects(name: str) -> pd.DataFrame:
     """White padding and equalisation, each with and without: what each cell gets right."""
     manifest, config = few_images(name)
     table = experiments.run_suspects(manifest, config, tuple(experiments.OUTSIDE))
-    cells = experiments.judge_groups(table, ["tested_on", "cell"], config.seed)
-    parts = [cells.assign(kind="cell")]
-    for tested_on, part in table.groupby("tested_on", sort=False):
-        contrasts = experiments.suspect_contrasts(tuple(experiments.OUTSIDE))
-        effects = experiments.factor_effects(part, config.seed, contrasts)
-        parts.append(effects.assign(kind="effect", tested_on=tested_on))
-    return stamped(pd.concat(parts, ignore_index=True), manifest, config)
+    return stamped(experiments.suspects_table(table, config.seed), manifest, config)
 
 
 def transforms(name: str) -> pd.DataFrame:
@@ -145,7 +140,7 @@ def curves(name: str) -> pd.DataFrame:
     manifest = data.split_manifest(manifest, config)
     table = experiments.training_curves(manifest, config)
     train = manifest[manifest.split == "train"]
-    return stamped(table.assign(n=len(train)), train, config)
+    return stamped(table.assign(n=len(train)), train, config).assign(split=config.split_by)
 
 
 def stamped(table: pd.DataFrame, manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:

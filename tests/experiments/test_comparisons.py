@@ -103,7 +103,8 @@ def test_the_suspects_are_judged_on_both_kinds_of_test_image(manifest):
     assert table.cell.unique().tolist() == ["white", "white, equalised"]
     for _, part in table.groupby(["cell", "tested_on"]):
         assert sorted(part.path) == sorted(manifest.path)
-    assert len(experiments.judge_groups(table, ["cell", "tested_on"])) == 4
+    kinds = experiments.suspects_table(table).kind.value_counts()
+    assert kinds["cell"] == 4 and kinds["effect"] == 2 * 2  # two measures, on two kinds of image
 
 
 def test_contrasts_of_the_suspects_find_what_was_put_in():

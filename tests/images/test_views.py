@@ -241,3 +241,11 @@ def test_each_transform_alone_does_what_its_name_says():
         np.linalg.norm(before - 50), abs=0.5
     )
     assert centre(moved("flip")).tolist() == [25, 45]
+
+
+def test_the_contrast_of_a_mark_is_its_distance_from_what_is_around_it():
+    image, mark = np.full((40, 40), 90, np.uint8), np.zeros((40, 40), bool)
+    mark[10:14, 10:20] = True
+    image[mark] = 60
+    image[30:] = 255  # too far away to count
+    assert images.contrast(image, mark) == 30

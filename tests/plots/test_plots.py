@@ -6,7 +6,7 @@ import pytest
 from matplotlib.text import Text
 from nbclient import NotebookClient
 
-from xraylib import plots
+from xraylib import plots, report
 from xraylib.plots import figures
 
 
@@ -124,3 +124,11 @@ def test_a_notebook_shows_each_figure_as_what_it_is():
     NotebookClient(notebook, kernel_name="python3").execute()
     kinds = [[set(out.data) - {"text/plain"} for out in c.outputs] for c in notebook.cells[1:]]
     assert kinds == [[{"image/svg+xml"}], [{"image/png"}]]
+
+
+def test_training_curves_have_a_line_for_each_experiment_and_the_reports_points():
+    rows = [(f"experiment {k}", epoch, 0.5, 1.0) for k in (1, 2, 3) for epoch in (1, 2)]
+    table = pd.DataFrame(rows, columns=["experiment", "epoch", "accuracy", "loss"])
+    axis = plots.plot_training_curves(table, report.FIGURE_6).axes[0]
+    assert len(axis.lines) == 3 + 2 * 3  # two epochs are read off the report's figure
+    assert len(plots.plot_training_curves(table).axes[1].lines) == 3

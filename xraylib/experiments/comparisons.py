@@ -205,6 +205,25 @@ def suspect_contrasts(outside=("black", "white")) -> dict[str, dict[str, float]]
     return contrasts
 
 
+def suspects_table(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Return what each cell of `run_suspects` gets right, and what each suspect changes.
+
+    Args:
+        predictions: what `run_suspects` returns.
+        seed: seeds the intervals.
+
+    Returns:
+        rows of kind `cell`, as of `judge_groups`, and of kind `effect`, as of `factor_effects`,
+        each with the column tested_on.
+    """
+    contrasts = suspect_contrasts(tuple(predictions.outside.unique()))
+    parts = [judge_groups(predictions, ["tested_on", "cell"], seed).assign(kind="cell")]
+    for tested_on, part in predictions.groupby("tested_on", sort=False):
+        effects = factor_effects(part, seed, contrasts)
+        parts.append(effects.assign(kind="effect", tested_on=tested_on))
+    return pd.concat(parts, ignore_index=True)
+
+
 def factor_effects(
     predictions: pd.DataFrame, seed: int = 0, contrasts: dict | None = None
 ) -> pd.DataFrame:

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             read_radiograph
         """.split(),
         "views": """
-            Preprocessing PreprocessingMismatch SINGLE_TRANSFORMS check_same equalise
+            Preprocessing PreprocessingMismatch SINGLE_TRANSFORMS check_same contrast equalise
             random_transform resize
         """.split(),
     },

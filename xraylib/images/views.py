@@ -239,6 +239,21 @@ def _lung_box(mask: np.ndarray, margin: float = 0.0) -> tuple[slice, slice]:
     return tuple(box)
 
 
+def contrast(image: np.ndarray, mask: np.ndarray, width: int = 5) -> float:
+    """Return how far the mean grey value of a mask is from that of a ring around it.
+
+    Args:
+        image: uint8 (H, W).
+        mask: bool (H, W), not empty: a burnt-in marker, a device.
+        width: of the ring in pixels.
+
+    Returns:
+        grey values, 0 to 255.
+    """
+    wide = cv2.dilate(mask.astype(np.uint8), np.ones((2 * width + 1, 2 * width + 1))) > 0
+    return float(abs(image[mask].mean() - image[wide & ~mask].mean()))
+
+
 def resize(image: np.ndarray, size: int) -> np.ndarray:
     """Resize to a square as the report does: by area when shrinking, bilinear when enlarging.
 

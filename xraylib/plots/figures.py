@@ -139,6 +139,25 @@ def plot_history(history) -> plt.Figure:
     return figure
 
 
+def plot_training_curves(table, points=None) -> plt.Figure:
+    """Show accuracy and loss on the training images over the epochs: the report's Figure 6.
+
+    Args:
+        table: what `experiments.training_curves` returns: experiment, epoch, accuracy, loss.
+        points: published values to mark, as `report.FIGURE_6`: accuracy or loss -> epoch ->
+            experiment -> value.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
+    for axis, name in zip(axes, ("accuracy", "loss"), strict=True):
+        for experiment, part in table.groupby("experiment", sort=False):
+            (line,) = axis.plot(part.epoch, part[name], label=experiment, markevery=5)
+            for epoch, values in (points or {}).get(name, {}).items():
+                axis.plot(epoch, values[experiment], "*", color=line.get_color(), markersize=10)
+        axis.set(xlabel="epoch", ylabel=f"training {name}", ylim=(0, None))
+    axes[0].legend(loc="lower right")
+    return figure
+
+
 def plot_batches(counts) -> plt.Figure:
     """Show how many images of each class stand in each batch.
 
@@ -239,7 +258,7 @@ def plot_stack(shapes) -> plt.Figure:
         axis.text(
             left + wide / 2,
             tall / 2 + 0.08,
-            f"{height} x {height} x {depth}",
+            f"{height} x {height} x {depth}" if height > 1 else str(depth),
             rotation=60,
             fontsize=letters(9),
             ha="left",
