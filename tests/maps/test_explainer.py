@@ -285,18 +285,256 @@ def test_a_wrong_method_lists_the_right_ones(explainer, images):
         explainer.explain(images, method="gradcam")
 
 
-def test_a_nested_model_is_refused_by_the_name_of_the_inner_one():
-    inside = keras.Input((7, 7, 5))
-    nested = keras.Model(inside, layers.Conv2D(5, 3, name="hidden")(inside), name="base")
-    with pytest.raises(ValueError, match="holds the model base.*one flat model"):
-        Explainer(build_tiny(inner=nested))
+def transfer(inner_end: int | None = None) -> tuple[keras.Model, keras.Model]:
+    """A model as the guide to transfer learning builds it, and the same in one flat graph.
+
+    Args:
+        inner_end: the inner model's layers; the last convolution is in it or not.
+    """
+    flat = build_tiny()
+    cut = flat.get_layer("conv2").output
+    base = keras.Model(flat.input, cut, name="base")
+    base.trainable = False
+    image = keras.Input((SIDE, SIDE, 1))
+    x = base(image, training=False)
+    for layer in flat.layers[flat.layers.index(flat.get_layer("conv2")) + 1 :]:
+        x = layer(x)
+    return keras.Model(image, x), flat
 
 
-def test_a_softmax_at_the_end_is_refused(model):
-    with pytest.raises(ValueError, match="before it"):
-        Explainer(build_tiny(last="softmax"))
-    with pytest.raises(ValueError, match="before it"):
-        Explainer(keras.Model(model.input, layers.Softmax()(model.output)))
+@pytest.mark.parametrize("method", maps.METHODS)
+def test_layers_within_an_inner_model_are_explained_as_in_one_flat_model(images, method):
+    nested, flat = transfer()
+    found = Explainer(nested).explain(images[:3], method=method)
+    expected = Explainer(flat).explain(images[:3], method=method)
+    assert list(found) == CONVS
+    for name in CONVS:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6)
+    again = Explainer(nested)
+    gradients = again.differentiate(images, 1, "conv1")[1]
+    np.testing.assert_allclose(gradients, Explainer(flat).differentiate(images, 1, "conv1")[1])
+    assert live_cells(again, "conv1").shape == (SIDE, SIDE)
+
+
+def test_a_sequential_model_with_a_model_of_keras_in_it(images):
+    base = keras.applications.MobileNetV2((32, 32, 3), include_top=False, weights=None)
+    model = keras.Sequential(
+        [keras.Input((32, 32, 3)), base, layers.GlobalAveragePooling2D(), layers.Dense(2)]
+    )
+    explainer = Explainer(model, class_names=["clear", "TB"])
+    assert "out_relu" in explainer.map_layers and "Conv_1" in explainer.layers
+    assert explainer.default_layer == "block_13_pad"  # 3 x 3 cells, then 1
+    colour = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
+    (cells,) = explainer.explain(colour, ["TB"], ["out_relu"]).values()
+    assert cells.shape == (2, 1, 1, 1)
+    said = repr(explainer)
+    assert f"{len(explainer.map_layers)} of {len(explainer._leaves)} layers can be" in said
+
+
+def one_output(last=None) -> keras.Model:
+    keras.utils.set_random_seed(3)
+    image = keras.Input((SIDE, SIDE, 1))
+    x = layers.Conv2D(4, 3, activation="relu", name="conv1")(layers.Rescaling(1 / 255)(image))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, layers.Dense(1, activation=last)(x))
+
+
+def test_a_single_logit_is_taken_for_two_classes(images):
+    model = one_output()
+    explainer = Explainer(model, ["clear", "TB"])
+    p = 1 / (1 + np.exp(-model(images[..., None]).numpy()))
+    np.testing.assert_allclose(explainer.probs(images), np.hstack([1 - p, p]), atol=1e-6)
+    for class_id, sign in enumerate((-1, 1)):
+        activations, gradients = explainer.differentiate(images, class_id, "conv1")
+        expected = maps.grad_cam(*(a.numpy() for a in by_hand(model, images, sign)))
+        (cells,) = explainer.explain(images, [class_id], ["conv1"]).values()
+        np.testing.assert_allclose(cells[:, 0], expected, atol=1e-6)
+        np.testing.assert_allclose(maps.grad_cam(activations, gradients), expected, atol=1e-6)
+    assert explainer.explain(images[:1], method="score_cam")["conv1"].any()
+
+
+def by_hand(model, images, sign: int):
+    both = keras.Model(model.input, [model.get_layer("conv1").output, model.output])
+    images = tf.constant(images[..., None], tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        activations, logits = both(images)
+        score = tf.reduce_sum(sign * logits)
+    return activations, tape.gradient(score, activations)
+
+
+def ending(*ends, n: int = N_CLASSES, **settings) -> keras.Model:
+    """`build_tiny` with other ends."""
+    image = keras.Input((SIDE, SIDE, 1))
+    x = layers.Conv2D(4, 3, activation="relu", name="conv1")(layers.Rescaling(1 / 255)(image))
+    x = layers.Dense(n, name="dense", **settings)(layers.GlobalAveragePooling2D()(x))
+    for end in ends:
+        x = end(x)
+    return keras.Model(image, x)
+
+
+LINEAR = layers.Activation("linear", dtype="float32")
+PROBABILITIES = {
+    "softmax in the layer": lambda: ending(activation="softmax"),
+    "tf.nn.softmax": lambda: ending(activation=tf.nn.softmax),
+    "keras.ops.softmax": lambda: ending(activation=keras.ops.softmax),
+    "an operation": lambda: ending(keras.ops.softmax),
+    "a Softmax layer": lambda: ending(layers.Softmax()),
+    "an Activation": lambda: ending(layers.Activation("softmax")),
+    "softmax, then linear": lambda: ending(layers.Activation("softmax"), LINEAR),
+    "softmax in the layer, then linear": lambda: ending(LINEAR, activation="softmax"),
+    "log softmax": lambda: ending(layers.Activation("log_softmax")),
+    "half precision": lambda: ending(activation="softmax", dtype="mixed_float16"),
+    "one sigmoid": lambda: ending(activation="sigmoid", n=1),
+    "one sigmoid as an operation": lambda: ending(keras.ops.sigmoid, n=1),
+    "in an inner model": lambda: wrapped(ending(activation="softmax")),
+}
+
+
+def wrapped(inner: keras.Model) -> keras.Model:
+    image = keras.Input((SIDE, SIDE, 1))
+    return keras.Model(image, inner(image))
+
+
+@pytest.mark.parametrize("build", PROBABILITIES.values(), ids=PROBABILITIES)
+def test_probabilities_are_refused_and_their_scores_explained(images, build):
+    model = build()
+    with pytest.raises(ValueError, match=r"gives probabilities .*maps.without_softmax\(model\)"):
+        Explainer(model)
+    explainer = Explainer(maps.without_softmax(model))
+    given = model(images[..., None]).numpy().astype(float)
+    given = np.exp(given) if (given <= 0).all() else given
+    given = np.hstack([1 - given, given]) if given.shape[1] == 1 else given
+    np.testing.assert_allclose(explainer.probs(images), given, atol=2e-3)
+
+
+SCORES = {
+    "fresh logits": lambda: ending(),
+    "logits of one kernel": lambda: ending(kernel_initializer="zeros", bias_initializer="ones"),
+    "one logit": lambda: ending(n=1),
+    "logits, then linear": lambda: ending(LINEAR),
+    "in an inner model": lambda: wrapped(ending()),
+    "one logit in an inner model": lambda: wrapped(ending(n=1)),
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("build", list(SCORES.values())[:1] + list(SCORES.values())[2:])
+def test_scores_are_not_taken_for_probabilities(images, build, seed):
+    keras.utils.set_random_seed(seed)
+    assert Explainer(build()).explain(images[:1])["conv1"].shape[0] == 1
+
+
+def test_any_layer_with_a_map_can_be_asked_for(images):
+    image = keras.Input((SIDE, SIDE, 1))
+    x = layers.Conv2D(4, 3, padding="same", name="conv")(image)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.Activation("relu", name="relu")(x)
+    x = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x)
+    x = layers.Add(name="add")([x, layers.SeparableConv2D(4, 3, padding="same", name="sep")(x)])
+    x = layers.MaxPooling2D(4, name="pool")(x)
+    x = layers.Conv2D(4, 4, name="one_cell")(x)
+    explainer = Explainer(keras.Model(image, layers.Dense(2)(layers.Flatten()(x))))
+    names = ["conv", "norm", "relu", "depthwise", "sep", "add", "pool", "one_cell"]
+    assert explainer.map_layers == names and explainer.default_layer == "pool"
+    assert explainer.layers == ["conv", "depthwise", "sep", "one_cell"]
+    for name, cells in explainer.explain(images[:2], layers=names).items():
+        textbook_cells = textbook(explainer.model, images[:2], 1, name)
+        np.testing.assert_allclose(cells[:, 1], textbook_cells, rtol=1e-4, atol=1e-6)
+    assert repr(explainer).endswith(
+        "8 of 10 layers can be explained, pool if none is named; 2 classes"
+    )
+
+
+def test_a_layer_that_is_called_twice_has_no_one_map():
+    image = keras.Input((SIDE, SIDE, 1))
+    shared = layers.Conv2D(1, 3, padding="same", name="shared")
+    x = layers.Conv2D(2, 3, name="conv")(shared(shared(image)))
+    explainer = Explainer(keras.Model(image, layers.Dense(2)(layers.Flatten()(x))))
+    assert explainer.map_layers == ["conv"]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "mixed_float16", "mixed_bfloat16"])
+def test_any_precision_without_an_end_in_float32(images, dtype):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        model = ending()
+    finally:
+        keras.config.set_dtype_policy(before)
+    exact = ending()
+    exact.set_weights(model.get_weights())
+    for method in maps.METHODS:
+        one, other = (Explainer(m).explain(images[:2], method=method) for m in (model, exact))
+        assert one["conv1"].dtype == np.float32
+        assert np.corrcoef(one["conv1"].ravel(), other["conv1"].ravel())[0, 1] > 0.98
+    np.testing.assert_allclose(
+        Explainer(model).probs(images), Explainer(exact).probs(images), atol=0.02
+    )
+
+
+def test_images_of_any_size():
+    image = keras.Input((None, None, 1))
+    x = layers.Conv2D(4, 3, name="conv1", activation="relu")(image)
+    explainer = Explainer(keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(x))))
+    assert explainer.size == (224, 224)
+    for side in (20, 33):
+        cells = explainer.explain(np.ones((1, side, side)))["conv1"]
+        assert cells.shape == (1, 3, side - 2, side - 2)
+    assert live_cells(explainer, "conv1").all()
+
+
+def test_an_output_with_a_name_is_taken_and_of_several_one_is_asked_for(model, images):
+    named = keras.Model(model.input, {"logits": model.output})
+    expected = Explainer(model).explain(images)["conv3"]
+    np.testing.assert_allclose(Explainer(named).explain(images)["conv3"], expected, atol=1e-6)
+    features = model.get_layer("conv3").output
+    several = keras.Model(model.input, {"logits": model.output, "features": features})
+    with pytest.raises(ValueError, match=r"'logits': \(None, 3\).*model.output\['logits'\]"):
+        Explainer(several)
+
+
+def test_channels_first_and_models_without_maps_are_refused():
+    image = keras.Input((1, SIDE, SIDE))
+    x = layers.Conv2D(4, 3, data_format="channels_first", name="conv1")(image)
+    with pytest.raises(ValueError, match="channels last; found .*channels_first at conv1"):
+        Explainer(keras.Model(image, layers.Dense(3)(layers.Flatten()(x))))
+    flat = keras.Input((SIDE, SIDE, 1))
+    with pytest.raises(ValueError, match="no layer gives a map"):
+        Explainer(keras.Model(flat, layers.Dense(3)(layers.Flatten()(flat))))
+    with pytest.raises(ValueError, match=r"begin a Sequential with one"):
+        Explainer(keras.Sequential([layers.Conv2D(4, 3)]))
+
+
+def test_classes_can_be_asked_for_by_name(model, images):
+    explainer = Explainer(model, ["clear", "TB", "viral"])
+    np.testing.assert_array_equal(
+        explainer.explain(images, ["viral", "clear"])["conv3"],
+        explainer.explain(images, [2, 0])["conv3"],
+    )
+    with pytest.raises(ValueError, match="they are 0 to 2 here, for clear, TB, viral"):
+        explainer.explain(images, ["normal"])
+    with pytest.raises(ValueError, match="2 class_names for 3 classes"):
+        Explainer(model, ["clear", "TB"])
+    assert Explainer(ending(n=5)).class_names == tuple(f"class {k}" for k in range(5))
+
+
+def test_nan_is_refused_where_it_comes_in_and_where_it_comes_out(images):
+    broken = build_tiny()
+    explainer = Explainer(broken)
+    with pytest.raises(ValueError, match="images: 1 of 256 values are NaN or infinite"):
+        explainer.explain(np.where(np.arange(256).reshape(16, 16) == 7, np.nan, 1))
+    broken.get_layer("logits").set_weights([np.full((6, 3), np.nan), np.zeros(3)])
+    for question in (explainer.explain, explainer.probs):
+        with pytest.raises(ValueError, match="values are NaN or infinite; check images and weig"):
+            question(images)
+    with pytest.raises(ValueError, match="cells: 1 of 4 values are NaN"):
+        upscale([[1, np.nan], [0, 1]], 4)
+
+
+def test_wrong_images_are_told_the_shape_that_was_given(explainer):
+    with pytest.raises(ValueError, match=r"found images \(16, 16, 3\): .* of grey images"):
+        explainer.explain(np.ones((16, 16, 3)))
 
 
 def test_other_models_are_refused(model):

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             FORMULAS METHODS
         """.split(),
         "explainer": """
-            Explainer conv_layers live_cells
+            Explainer conv_layers live_cells without_softmax
         """.split(),
         "checks": """
             CHECKS TRAINED RANDOM EDGES Cases Curve energy_inside points_inside deletion insertion

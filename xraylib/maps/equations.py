@@ -120,8 +120,15 @@ def upscale(cells, size) -> np.ndarray:
 
     Returns:
         heatmaps, float32 (..., H, W), 0 to 1: comparable within a map, not between maps.
+
+    Raises:
+        ValueError: a cell is NaN or infinite.
     """
-    cells = np.maximum(np.asarray(cells, np.float32), 0)
+    cells = np.asarray(cells, np.float32)
+    bad = np.count_nonzero(~np.isfinite(cells))
+    if bad:
+        raise ValueError(f"cells: {bad} of {cells.size} values are NaN or infinite")
+    cells = np.maximum(cells, 0)
     height, width = (size, size) if np.isscalar(size) else size
     flat = cells.reshape(-1, *cells.shape[-2:])
     maps = np.empty((len(flat), height, width), np.float32)

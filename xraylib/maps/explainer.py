@@ -4,45 +4,102 @@ The gradients are those of the score before the softmax, as the report's equatio
 equations themselves are in `equations`, as a textbook prints them.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
+from contextlib import contextmanager
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from xraylib.maps.equations import FORMULAS, METHODS, activations_and_gradients, score_cam
+from xraylib.config import CLASS_NAMES, IMAGE_SIZE
+from xraylib.maps.equations import FORMULAS, METHODS, score_cam
 from xraylib.metrics import softmax
 
 CHUNK = 8  # images in a pass: all layers of VGG16 and their gradients then take about 2 GB
+CONVOLUTIONS = (
+    keras.layers.Conv2D,
+    keras.layers.Conv2DTranspose,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+)
 
 
 def conv_layers(model: keras.Model) -> list[str]:
-    """Return the names of a flat model's 2-D convolutions, from the image to the scores."""
-    return [layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    """Return the names of a model's 2-D convolutions, from the image to the scores."""
+    return [layer.name for layer in _leaves(model) if isinstance(layer, CONVOLUTIONS)]
 
 
 class Explainer:
     """A model whose maps are asked for; what a question compiles is kept for the next one.
 
     Args:
-        model: a flat functional model from images (B, H, W, C) to scores (B, classes) before the
-            softmax, as `network.build_classifier` gives. Training it later changes the maps too.
+        model: a functional or sequential model from images (B, H, W, C) to scores (B, classes)
+            before the softmax, as `network.build_classifier` gives. Models within the model are
+            walked into. One score (a single logit) is taken for two classes. Training it later
+            changes the maps too.
+        class_names: C names; without, the report's for three classes, else `class 0`, ...
 
     Attributes:
+        layers: the convolutions, shown where no layers are asked for.
+        map_layers: all layers that give a map (B, h, w, K), any of which can be asked for:
+            convolutions, activations, pools, sums.
+        default_layer: the last of `map_layers` with more than one cell.
         passes: how many images have gone `forward` through the model and how many scores
             `backward` so far: the cost of a method, whatever the machine.
 
     Raises:
-        ValueError: the model is not flat, ends in a softmax, or has other inputs or outputs.
+        ValueError: the model has no graph of layers, other inputs or outputs, channels first, or
+            it gives probabilities; says what to do.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, class_names=None):
+        if isinstance(model, keras.Sequential) and model.built:
+            model = keras.Model(model.inputs, model.outputs[0], name=model.name)
         _check_model(model)
         self.model = model
-        self.layers = conv_layers(model)
-        self.n_classes = model.output_shape[-1]
+        height, width, self.channels = model.inputs[0].shape[1:]
+        self.size = height or IMAGE_SIZE, width or IMAGE_SIZE
+        n_scores = model.outputs[0].shape[-1]
+        self.n_classes = max(n_scores, 2)
+        self.class_names = _checked_names(class_names, self.n_classes)
+        self._leaves = {layer.name: layer for layer in _leaves(model)}
+        shapes = self._shapes()
+        self.map_layers = [name for name, shape in shapes.items() if len(shape) == 4]
+        if not self.map_layers:
+            raise ValueError(f"model {model.name!r}: no layer gives a map (B, h, w, K) to explain")
+        self.layers = [name for name in conv_layers(model) if name in shapes]
+        self.layers = self.layers or self.map_layers
+        wide = [name for name in self.map_layers if shapes[name][1] * shapes[name][2] > 1]
+        self.default_layer = (wide or self.map_layers)[-1]
         self.passes = Counter()
         self._graphs = {}
+
+    def __repr__(self) -> str:
+        return (
+            f"Explainer of {self.model.name!r}: {len(self.map_layers)} of {len(self._leaves)} "
+            f"layers can be explained, {self.default_layer} if none is named; "
+            f"{self.n_classes} classes"
+        )
+
+    def _shapes(self) -> dict[str, tuple]:
+        """Return the output shape of each layer that is called once, by tracing the model."""
+        image = tf.TensorSpec((1, *self.size, self.channels), tf.float32)
+        with noting(self._leaves.values()) as noted:
+            tf.function(self._raw, autograph=False).get_concrete_function(image)
+        once = {name: outputs[0] for name, outputs in noted.items() if len(outputs) == 1}
+        return {name: tuple(out.shape) for name, out in once.items() if tf.is_tensor(out)}
+
+    def _raw(self, images):
+        """Return what the model gives for images, float32 (B, C) or (B, 1)."""
+        if isinstance(self.model.input, dict):
+            images = {next(iter(self.model.input)): images}
+        given = self.model(images, training=False)
+        return _float32(tf.nest.flatten(given)[0])
+
+    def scores(self, images):
+        """Return the scores (B, classes): those of the model, or -z and z for a single logit z."""
+        raw = self._raw(images)
+        return raw if raw.shape[-1] > 1 else tf.concat([-raw, raw], axis=-1)
 
     def explain(self, images, class_ids=None, layers=None, method="grad_cam") -> dict:
         """Return the cells of any layers and classes, from one forward pass.
@@ -51,9 +108,9 @@ class Explainer:
 
         Args:
             images: (B, H, W) or (B, H, W, C), or one image (H, W), grey values 0..255.
-            class_ids: ids (C,), the same for every image, or (B, C), as in `predicted[:, None]`;
-                all classes without.
-            layers: names of convolutions; all without.
+            class_ids: ids or names (C,), the same for every image, or (B, C), as in
+                `predicted[:, None]`; all classes without.
+            layers: names of `map_layers`; the convolutions without.
             method: one of `METHODS`.
 
         Returns:
@@ -82,19 +139,26 @@ class Explainer:
         self._check_layers([layer])
         images = self._batch(images)
         self.passes.update(forward=len(images), backward=len(images))
-        parts = [images[i : i + CHUNK] for i in range(0, len(images), CHUNK)]
-        pairs = [activations_and_gradients(self.model, part, class_id, layer) for part in parts]
-        return tuple(
-            np.concatenate(arrays).astype(np.float32) for arrays in zip(*pairs, strict=True)
-        )
+        pairs = []
+        for start in range(0, len(images), CHUNK):
+            part = tf.constant(images[start : start + CHUNK])
+            with tf.GradientTape() as tape, noting([self._leaves[layer]]) as noted:
+                tape.watch(part)  # a frozen model would not be recorded
+                score = tf.reduce_sum(self.scores(part)[:, class_id])
+            (activations,) = noted[layer]
+            gradients = tape.gradient(score, activations)
+            _check_gradients([layer], [gradients])
+            pairs.append((_float32(activations).numpy(), _float32(gradients).numpy()))
+        return tuple(np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
 
     def _score_cam(self, images, class_ids, layer: str) -> np.ndarray:
         images = self._batch(images)
         targets = self._targets(class_ids, len(images))
-        tapped = keras.Model(self.model.input, self.model.get_layer(layer).output)
         maps = []
         for image, target in zip(images, targets, strict=True):
-            activations = np.asarray(_float32(tapped(image[None], training=False)))[0]
+            with noting([self._leaves[layer]]) as noted:
+                self._raw(tf.constant(image[None]))
+            activations = _float32(noted[layer][0]).numpy()[0]
             self.passes["forward"] += 1
             maps.append(np.tensordot(target, score_cam(image, activations, self.probs), 1))
         return np.stack(maps)
@@ -103,12 +167,12 @@ class Explainer:
         """Return the probabilities (B, classes) of images as in `explain`."""
         images = self._batch(images)
         if "probs" not in self._graphs:
-            self._graphs["probs"] = tf.function(
-                lambda x: self.model(x, training=False), reduce_retracing=True, autograph=False
-            )
+            self._graphs["probs"] = tf.function(self._raw, reduce_retracing=True, autograph=False)
         self.passes["forward"] += len(images)
         parts = np.split(images, range(4 * CHUNK, len(images), 4 * CHUNK))
-        return softmax(np.concatenate([self._graphs["probs"](part) for part in parts]))
+        raw = np.concatenate([self._graphs["probs"](part) for part in parts])
+        _check_finite(raw, f"scores of the model {self.model.name!r}")
+        return softmax(np.pad(raw, ((0, 0), (1, 0))) if raw.shape[1] == 1 else raw)
 
     def _run(self, formula, images, class_ids, layers) -> dict:
         images = self._batch(images)
@@ -119,20 +183,23 @@ class Explainer:
         self.passes.update(forward=len(images), backward=targets.shape[0] * targets.shape[1])
         starts = range(0, len(images), CHUNK)
         parts = [self._graphs[question](images[i:][:CHUNK], targets[i:][:CHUNK]) for i in starts]
-        return {name: np.concatenate([p[k] for p in parts]) for k, name in enumerate(layers)}
+        cells = {name: np.concatenate([p[k] for p in parts]) for k, name in enumerate(layers)}
+        for name, values in cells.items():
+            _check_finite(values, f"map at {name}")
+        return cells
 
     def _compile(self, formula, layers, n_targets: int):
         """Return a graph from images and one-hot targets to the formula's cells for each layer.
 
         The twin of `equations.activations_and_gradients`: one pass for all layers and classes.
         """
-        inner = [self.model.get_layer(name).output for name in layers]
-        tapped = keras.Model(self.model.input, [*inner, self.model.output])
+        leaves = [self._leaves[name] for name in layers]
 
         def one_pass(images, targets):
-            with tf.GradientTape(persistent=True) as tape:
+            with tf.GradientTape(persistent=True) as tape, noting(leaves) as noted:
                 tape.watch(images)
-                *activations, scores = tapped(images, training=False)
+                scores = self.scores(images)
+                activations = [noted[name][0] for name in layers]
                 asked = [tf.reduce_sum(scores * targets[:, c]) for c in range(n_targets)]
             gradients = [tape.gradient(score, activations) for score in asked]
             _check_gradients(layers, gradients[0])
@@ -141,31 +208,42 @@ class Explainer:
                 for k, a in enumerate(activations)
             ]
 
-        shapes = [(None, *self.model.input_shape[1:]), (None, n_targets, self.n_classes)]
+        sides = self.model.inputs[0].shape[1:]
+        shapes = [(None, *sides), (None, n_targets, self.n_classes)]
         signature = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
         graph = tf.function(one_pass, input_signature=signature, autograph=False)
         return graph.get_concrete_function()
 
     def _batch(self, images) -> np.ndarray:
-        images = np.asarray(images, np.float32)
-        images = images[None] if images.ndim == 2 else images
+        """Return images as float32 (B, H, W, C); a `ValueError` names the shape that was given."""
+        given = np.asarray(images, np.float32)
+        _check_finite(given, "images")
+        images, sides = given, tuple(self.model.inputs[0].shape[1:])
+        if images.ndim == 2 or (images.ndim == 3 and self.channels == images.shape[-1] > 1):
+            images = images[None]
         images = images[..., None] if images.ndim == 3 else images
-        wanted = self.model.input_shape[1:]
         fits = images.ndim == 4 and all(
-            want in (None, side) for want, side in zip(wanted, images.shape[1:], strict=True)
+            want in (None, side) for want, side in zip(sides, images.shape[1:], strict=True)
         )
         if not fits or len(images) == 0:
-            raise ValueError(f"found images {images.shape}: this model takes (B, H, W, C) {wanted}")
+            grey = " of grey images: images.read_grey gives them" if self.channels == 1 else ""
+            raise ValueError(
+                f"found images {given.shape}: this model takes (B, H, W, C) {sides}{grey}"
+            )
         return images
 
     def _targets(self, class_ids, n_images: int) -> np.ndarray:
         """Return one-hot rows (B, C, classes) for class ids."""
         ids = np.arange(self.n_classes) if class_ids is None else np.atleast_1d(class_ids)
+        if ids.dtype.kind in "UO" and np.isin(ids, self.class_names).all():
+            ids = np.vectorize(self.class_names.index)(ids)
         if (
             not np.issubdtype(ids.dtype, np.integer)
             or not np.isin(ids, range(self.n_classes)).all()
         ):
-            raise ValueError(f"class ids {ids.tolist()}: they are 0 to {self.n_classes - 1} here")
+            names = ", ".join(map(str, self.class_names))
+            last = self.n_classes - 1
+            raise ValueError(f"class ids {ids.tolist()}: they are 0 to {last} here, for {names}")
         if ids.ndim > 2 or (ids.ndim == 2 and len(ids) != n_images):
             raise ValueError(
                 f"found class ids {ids.shape} for {n_images} images: give (C,) or (B, C)"
@@ -175,9 +253,9 @@ class Explainer:
 
     def _check_layers(self, layers) -> list[str]:
         layers = self.layers if layers is None else layers
-        wrong = [name for name in layers if name not in self.layers]
+        wrong = [name for name in layers if name not in self.map_layers]
         if isinstance(layers, str) or wrong or not layers:
-            raise ValueError(f"layers {layers!r}: give a list of {', '.join(self.layers)}")
+            raise ValueError(f"layers {layers!r}: give a list of {', '.join(self.map_layers)}")
         return list(layers)
 
 
@@ -197,8 +275,8 @@ def live_cells(explainer: Explainer, layer: str, images=None) -> np.ndarray:
         bool (h, w). Report, section 3.1 (the pool) and 3.5.
     """
     if images is None:
-        shape = explainer.model.input_shape[1:]
-        images = np.random.default_rng(0).uniform(0, 255, (4, *shape))
+        shape = (4, *explainer.size, explainer.channels)
+        images = np.random.default_rng(0).uniform(0, 255, shape)
     reached = [
         explainer.differentiate(images, class_id, layer)[1].any(axis=(0, -1))
         for class_id in range(explainer.n_classes)
@@ -219,24 +297,163 @@ def _check_gradients(layers, gradients) -> None:
         )
 
 
+@contextmanager
+def noting(layers):
+    """Note what layers give while a model is called, wherever in the model they are.
+
+    Args:
+        layers: layers of the model, or of a model within it.
+
+    Yields:
+        a dict from a layer's name to the list of its outputs, one for each time it was called.
+    """
+    noted = defaultdict(list)
+
+    def noted_call(layer):
+        call = layer.call
+
+        def call_and_note(*args, **kwargs):
+            outputs = call(*args, **kwargs)
+            noted[layer.name].append(outputs)
+            return outputs
+
+        return call_and_note
+
+    layers = list(layers)
+    for layer in layers:
+        layer.call = noted_call(layer)
+    try:
+        yield noted
+    finally:
+        for layer in layers:
+            del layer.call  # the class's own call is back
+
+
+def without_softmax(model: keras.Model) -> keras.Model:
+    """Return a model that ends before the softmax or sigmoid of another one.
+
+    Layers are shared, but for a last layer with the softmax inside, whose weights are copied.
+
+    Args:
+        model: from images to probabilities (B, classes), or (B, 1) after a sigmoid.
+
+    Returns:
+        a model to scores, which `Explainer` takes.
+
+    Raises:
+        ValueError: no such model can be made; build it with a last layer without activation.
+    """
+    scores = model.outputs[0]
+    for _ in range(4):  # a softmax may be followed by a cast or a linear activation
+        history = scores._keras_history
+        last = history.operation
+        before = last._inbound_nodes[history.node_index].input_tensors[0]
+        if isinstance(last, keras.Model):
+            scores = without_softmax(last)(before)
+        elif getattr(last, "kernel", None) is not None:
+            settings = last.get_config() | {"activation": "linear", "name": f"{last.name}_scores"}
+            plain = type(last).from_config(settings)
+            scores = plain(before)
+            plain.set_weights(last.get_weights())
+        else:
+            scores = before
+        found = keras.Model(model.inputs, scores, name=model.name)
+        if not _gives_probabilities(found):
+            return found
+    raise ValueError(f"model {model.name!r}: no scores found; end it in a layer without activation")
+
+
+def _leaves(model: keras.Model) -> list:
+    """Return the layers of a model and of the models within it, from the image to the scores."""
+    leaves = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            leaves += _leaves(layer)
+        elif not isinstance(layer, keras.layers.InputLayer):
+            leaves.append(layer)
+    return leaves
+
+
+def _checked_names(class_names, n_classes: int) -> tuple:
+    if class_names is None:
+        known = n_classes == len(CLASS_NAMES)
+        return CLASS_NAMES if known else tuple(f"class {k}" for k in range(n_classes))
+    if len(class_names) != n_classes:
+        raise ValueError(f"{len(class_names)} class_names for {n_classes} classes: name each once")
+    return tuple(class_names)
+
+
+def _check_finite(values: np.ndarray, name: str) -> None:
+    bad = np.count_nonzero(~np.isfinite(values))
+    if bad:
+        raise ValueError(
+            f"{name}: {bad} of {values.size} values are NaN or infinite; check images and weights"
+        )
+
+
 def _check_model(model: keras.Model) -> None:
+    """Raise a `ValueError` that says what to do for a model that cannot be explained."""
     if not getattr(model, "inputs", None):
         raise ValueError(
-            f"model {model.name!r}: not a functional model, so it has no layer outputs"
+            f"model {getattr(model, 'name', model)!r}: not a functional model, so it has no layer "
+            "outputs; build it with keras.Input, or begin a Sequential with one"
         )
-    nested = [layer.name for layer in model.layers if isinstance(layer, keras.Model)]
-    if nested:
+    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+        outputs = model.output if isinstance(model.output, dict) else dict(enumerate(model.outputs))
+        found = {name: tuple(tensor.shape) for name, tensor in outputs.items()}
         raise ValueError(
-            f"model {model.name!r} holds the model {', '.join(nested)}: the layers inside belong "
-            "to another graph, and no gradient of the scores can be asked for there; build one "
-            "flat model (keras.applications take input_tensor, see classifier.build_model)"
+            f"model {model.name!r}: give one with one input and scores (B, classes); this one has "
+            f"{len(model.inputs)} inputs and the outputs {found}: choose one, as in "
+            f"keras.Model(model.inputs, model.output[{next(iter(found))!r}])"
         )
-    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.output_shape) != 2:
-        raise ValueError(f"model {model.name!r}: give one with one input and scores (B, classes)")
-    last = model.layers[-1]
-    is_softmax = getattr(last, "activation", None) is keras.activations.softmax
-    if is_softmax or isinstance(last, keras.layers.Softmax):
+    leaves = _leaves(model)
+    counts = Counter(layer.name for layer in leaves)
+    doubled = [name for name, count in counts.items() if count > 1]
+    if doubled:
         raise ValueError(
-            f"model {model.name!r} ends in a softmax ({last.name}): Grad-CAM wants the score "
-            "before it, give the model without"
+            f"model {model.name!r}: several layers are called {doubled[0]}: rename one"
         )
+    first = [k.name for k in leaves if getattr(k, "data_format", "") == "channels_first"]
+    if first or len(model.inputs[0].shape) != 4:
+        raise ValueError(
+            f"model {model.name!r}: give one from images (B, H, W, C), channels last; found "
+            f"{model.inputs[0].shape}{', channels_first at ' + first[0] if first else ''}"
+        )
+    if _gives_probabilities(model):
+        raise ValueError(
+            f"model {model.name!r} gives probabilities (a softmax or sigmoid at its end), and "
+            "Grad-CAM wants the score before it: Explainer(maps.without_softmax(model)), or build "
+            "it with a last layer without activation"
+        )
+
+
+def _gives_probabilities(model: keras.Model) -> bool:
+    """Say whether a model's outputs are probabilities, by looking at outputs and at no name.
+
+    Rows that add up to 1, before or after an exponential, come from a softmax; values that never
+    leave 0 to 1, from a sigmoid.
+    """
+    values = _sample_outputs(model)
+    if not np.isfinite(values).all() or not values.any():
+        return False
+    several = values.shape[1] > 1
+    if several and (values <= 0).all():  # log softmax
+        return bool(np.allclose(np.exp(values).sum(axis=1), 1, atol=0.02))
+    return bool(((values >= 0) & (values <= 1)).all())
+
+
+def _sample_outputs(model: keras.Model) -> np.ndarray:
+    """Return outputs for noise, put in before the last layer with weights if that can be done."""
+    rng = np.random.default_rng(0)
+    try:
+        last = [layer for layer in model.layers if layer.weights][-1]
+        if isinstance(last, keras.Model):
+            raise ValueError("look at the whole")
+        end = keras.Model(last.input, model.outputs[0])
+        noise = rng.normal(0, 10, (64, *last.input.shape[1:]))
+    except (ValueError, AttributeError, IndexError, TypeError):
+        end = model
+        sides = [side or IMAGE_SIZE for side in model.inputs[0].shape[1:]]
+        noise = rng.normal(0, [[[[1.0]]], [[[1e2]]], [[[1e4]]]], (3, *sides))
+    outputs = end(tf.constant(noise, tf.float32), training=False)
+    return _float32(tf.nest.flatten(outputs)[0]).numpy()
