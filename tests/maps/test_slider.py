@@ -214,3 +214,63 @@ def test_on_the_page_the_box_says_that_it_needs_a_kernel(box, kernel):
     assert "own_radiograph.html" in bundle["text/html"]
     assert slider_file.WARNING in bundle["text/html"]
     assert slider_file.WIDGET_VIEW in bundle
+
+
+@pytest.fixture(scope="module")
+def five():
+    """A model of five classes that takes colour."""
+    keras.utils.set_random_seed(4)
+    image = keras.Input((SIDE, SIDE, 3))
+    x = layers.Conv2D(4, 3, activation="relu", name="conv1")(layers.Rescaling(1 / 255)(image))
+    return keras.Model(image, layers.Dense(5)(layers.Flatten()(x)))
+
+
+FIVE = ["viral", "bacterial", "TB", "clear", "effusion"]
+
+
+def test_classes_of_ones_own_have_their_names_in_slider_and_box(five, radiographs):
+    slider = maps.layer_slider(five, radiographs[0], class_names=FIVE, start={"class": "TB"})
+    assert slider.names["class"] == FIVE and len(slider.radiographs) == 1
+    frames = page_data(slider.html)["frames"]
+    assert len(frames) == 5 * 3
+    probs = slider.explainer.probs(slider.images)[0]
+    for k, name in enumerate(FIVE):
+        assert (
+            f"for {name}, whose probability is {probs[k]:.2f}" in slider.frame((0, 0, k, 0)).caption
+        )
+    box = maps.upload_box(five, np.eye(5, dtype=int) * 7, class_names=FIVE)
+    answer = box.answer("a.png", png(radiographs[0]))
+    assert all(name in answer for name in FIVE) and "COVID" not in answer
+    assert box.layer == "conv1" and "Of the 7 test images" in answer
+    assert "The image is doubtful: 1 grey values" in box.answer(
+        "b.png", png(0 * radiographs[0] + 99)
+    )
+    unnamed = maps.layer_slider(five, radiographs)
+    assert unnamed.names["class"] == [f"class {k}" for k in range(5)]
+
+
+def test_one_image_is_one_image_grey_or_in_colour(five, explainer, radiographs):
+    colour = np.random.default_rng(1).integers(0, 256, (30, 40, 3), np.uint8)
+    assert len(maps.layer_slider(explainer, radiographs[0]).names["image"]) == 1
+    assert len(maps.layer_slider(explainer, np.stack(radiographs)).names["image"]) == 2
+    assert len(maps.layer_slider(five, colour).names["image"]) == 1
+    assert maps.layer_slider(five, [colour, radiographs[0]]).images.shape == (2, SIDE, SIDE, 3)
+    with pytest.raises(
+        ValueError, match=r"image 1 is uint8 \(30, 40, 3\): give uint8 \(H, W\), grey"
+    ):
+        maps.layer_slider(explainer, colour)
+    with pytest.raises(ValueError, match=r"image 2 is float64 \(40, 30\): give uint8"):
+        maps.layer_slider(explainer, [radiographs[0], radiographs[0] / 255])
+
+
+def test_titles_and_the_keys_of_a_start_are_checked(explainer, five, radiographs):
+    with pytest.raises(ValueError, match="1 titles for 2 images: name each once"):
+        maps.layer_slider(explainer, radiographs, ["one"])
+    with pytest.raises(
+        ValueError, match="start names 'clas': it can name image, method, class, la"
+    ):
+        maps.layer_slider(explainer, radiographs, start={"clas": "normal"})
+    with pytest.raises(ValueError, match=r"confusion \(3, 3\) for 5 classes"):
+        maps.upload_box(five, np.eye(3))
+    with pytest.raises(ValueError, match="4 class_names for 5 classes"):
+        maps.layer_slider(five, radiographs, class_names=FIVE[:4])

@@ -258,17 +258,17 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
     """Resize to a square as the report does: by area when shrinking, bilinear when enlarging.
 
     Args:
-        image: uint8 (H, W), or bool (H, W) for a mask, which stays a mask.
+        image: uint8 (H, W) or (H, W, 3), or bool (H, W) for a mask, which stays a mask.
         size: side of the result in pixels.
 
     Returns:
-        (size, size), of the same dtype.
+        (size, size) or (size, size, 3), of the same dtype.
     """
     if image.dtype == bool:
         return resize(image.astype(np.uint8) * 255, size) > 127
-    if image.shape == (size, size):
+    if image.shape[:2] == (size, size):
         return image
-    shrinks = min(image.shape) >= size
+    shrinks = min(image.shape[:2]) >= size
     return cv2.resize(
         image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     )

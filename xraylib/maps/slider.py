@@ -23,7 +23,6 @@ from IPython import get_ipython
 from PIL import Image
 
 from xraylib import images, metrics
-from xraylib.config import CLASS_NAMES
 from xraylib.maps.equations import FORMULAS, upscale
 from xraylib.maps.explainer import Explainer, live_cells
 
@@ -195,7 +194,13 @@ LIVE_ONLY = (
 
 
 def layer_slider(
-    model, radiographs, titles=None, layers=None, methods=tuple(FORMULAS), start=None
+    model,
+    radiographs,
+    titles=None,
+    layers=None,
+    methods=tuple(FORMULAS),
+    start=None,
+    class_names=None,
 ) -> "LayerSlider":
     """Return a slider through the layers of a model, for any class and method.
 
@@ -204,40 +209,77 @@ def layer_slider(
 
     Args:
         model: as `Explainer` takes, or an `Explainer`.
-        radiographs: uint8 (H, W) each, of any size.
-        titles: names of the images.
-        layers: names of convolutions; all without.
+        radiographs: a list of images uint8 (H, W), or (H, W, 3) for a model that takes colour, of
+            any size; or one image.
+        titles: a name for each image.
+        layers: names of layers with maps; the convolutions without.
         methods: some of `maps.METHODS`; each `score_cam` map costs 64 passes.
         start: the layer, class and method shown first, such as `{"layer": "block5_conv3"}`; the
             last layer of 7 x 7 cells or more and the class that the model calls without.
+        class_names: as in `Explainer`.
 
     Raises:
-        ValueError: no image; a layer, class or method that there is not.
+        ValueError: no image, or one that is no such array; too few or too many titles; a layer,
+            class, method or key of `start` that there is not.
     """
-    return LayerSlider(model, radiographs, titles, layers, methods, start or {})
+    explainer = _explainer(model, class_names)
+    return LayerSlider(explainer, radiographs, titles, layers, methods, start or {})
+
+
+def _explainer(model, class_names) -> Explainer:
+    if not isinstance(model, Explainer):
+        return Explainer(model, class_names)
+    return model if class_names is None else Explainer(model.model, class_names)
+
+
+def _as_images(radiographs, explainer: Explainer) -> np.ndarray:
+    """Return one or several images as one array in the size that a model takes."""
+    if isinstance(radiographs, np.ndarray) and radiographs.ndim < 4:
+        one_of_colour = radiographs.ndim == 3 and radiographs.shape[-1] in (3, 4)
+        radiographs = [radiographs] if radiographs.ndim == 2 or one_of_colour else radiographs
+    if len(radiographs) == 0:
+        raise ValueError("no image to explain: give at least one")
+    resized = []
+    for number, image in enumerate(radiographs, start=1):
+        image = np.asarray(image)
+        colour = image.ndim == 3 and image.shape[-1] == explainer.channels == 3
+        if image.dtype != np.uint8 or not (image.ndim == 2 or colour):
+            wanted = "(H, W)" if explainer.channels == 1 else "(H, W) or (H, W, 3)"
+            raise ValueError(
+                f"image {number} is {image.dtype} {image.shape}: give uint8 {wanted}, grey values "
+                "0 to 255, as images.read_grey does"
+            )
+        image = images.resize(image, explainer.size[0])
+        grey_for_colour = image.ndim == 2 and explainer.channels == 3
+        resized.append(np.dstack([image] * 3) if grey_for_colour else image)
+    return np.stack(resized)
 
 
 class LayerSlider:
     """See `layer_slider`. Displaying it gives a widget and its `text/html` twin."""
 
-    def __init__(self, model, radiographs, titles, layers, methods, start):
-        if len(radiographs) == 0:
-            raise ValueError("no image to explain: give at least one")
-        self.explainer = model if isinstance(model, Explainer) else Explainer(model)
-        size = self.explainer.model.input_shape[1]
-        self.images = np.stack([images.resize(np.asarray(im), size) for im in radiographs])
+    def __init__(self, explainer: Explainer, radiographs, titles, layers, methods, start):
+        self.explainer = explainer
+        self.images = _as_images(radiographs, explainer)
         self.layers = list(layers or self.explainer.layers)
         self.methods = list(methods)
         self.probs = self.explainer.probs(self.images)
         self._known, self._dead_cells = {}, {}  # cells by image, method and layer; by layer
         names = titles or [f"image {k + 1}" for k in range(len(self.images))]
-        self.names = {"image": list(names), "method": self.methods, "class": list(CLASS_NAMES)}
+        if len(names) != len(self.images):
+            raise ValueError(f"{len(names)} titles for {len(self.images)} images: name each once")
+        classes = list(explainer.class_names)
+        self.names = {"image": list(names), "method": self.methods, "class": classes}
         choices = self.names | {"layer": self.layers}
         sides = [self.cells(0, 0, layer).shape[-2:] for layer in range(len(self.layers))]
         fine = [
             name for name, side in zip(self.layers, sides, strict=True) if min(side) >= COARSEST
         ]
-        first = {"layer": (fine or self.layers)[-1], "class": CLASS_NAMES[self.probs[0].argmax()]}
+        unknown = set(start) - set(choices)
+        if unknown:
+            wrong, right = ", ".join(map(repr, unknown)), ", ".join(choices)
+            raise ValueError(f"start names {wrong}: it can name {right}")
+        first = {"layer": (fine or self.layers)[-1], "class": classes[self.probs[0].argmax()]}
         self.start = tuple(_place(first | start, name, opts) for name, opts in choices.items())
         self.names["method"] = [METHOD_NAMES[method] for method in self.methods]
         self.names["layer"] = [
@@ -249,7 +291,7 @@ class LayerSlider:
         method, layer = self.methods[method], self.layers[layer]
         asked = [layer] if method == "score_cam" else self.layers
         if (image, method, layer) not in self._known:
-            cells_of = self.explainer.explain(self.images[image], None, asked, method)
+            cells_of = self.explainer.explain(self.images[image][None], None, asked, method)
             self._known |= {(image, method, name): cells_of[name][0] for name in asked}
         return self._known[image, method, layer]
 
@@ -318,16 +360,18 @@ def _place(start: dict, name: str, options: list) -> int:
     return options.index(start[name]) if name in start else 0
 
 
-def upload_box(model, confusion=None, layer: str = "block5_conv3") -> "UploadBox":
+def upload_box(model, confusion=None, layer="block5_conv3", class_names=None) -> "UploadBox":
     """Return a box that takes a reader's own radiograph; on the page it says how to use it.
 
     Args:
         model: as `Explainer` takes, trained on whole radiographs, or an `Explainer`.
-        confusion: counts (3, 3) of its test images, rows true: tells how often it is right when
+        confusion: counts (C, C) of its test images, rows true: tells how often it is right when
             it calls a class.
-        layer: name of the convolution whose map is shown.
+        layer: name of the layer whose map is shown; the model's `default_layer` where it has none
+            of that name.
+        class_names: as in `Explainer`.
     """
-    return UploadBox(model, confusion, layer)
+    return UploadBox(_explainer(model, class_names), confusion, layer)
 
 
 class UploadBox:
@@ -338,15 +382,18 @@ class UploadBox:
         f"<p><strong>{WARNING}</strong></p></div>"
     )
 
-    def __init__(self, model, confusion, layer):
-        self.explainer = model if isinstance(model, Explainer) else Explainer(model)
-        self.confusion, self.layer = confusion, layer
+    def __init__(self, explainer: Explainer, confusion, layer):
+        self.explainer, self.confusion = explainer, confusion
+        self.layer = layer if layer in explainer.map_layers else explainer.default_layer
+        shape = None if confusion is None else np.shape(confusion)
+        if shape not in (None, (explainer.n_classes, explainer.n_classes)):
+            raise ValueError(f"confusion {shape} for {explainer.n_classes} classes: give (C, C)")
 
     @cached_property
     def widget(self) -> ipywidgets.Box:
         """The live box: a button, and below it the answer."""
         button = ipywidgets.FileUpload(
-            accept=".png,.jpg,.jpeg", multiple=False, description="Radiograph"
+            accept=".png,.jpg,.jpeg,.jfif,.dcm", multiple=False, description="Radiograph"
         )
         answer = ipywidgets.HTML(f"<p><strong>{WARNING}</strong></p>")
 
@@ -364,20 +411,24 @@ class UploadBox:
             path = Path(folder) / "upload"
             path.write_bytes(content)
             try:
-                image = images.resize(images.read_grey(path), self.explainer.model.input_shape[1])
+                image = images.read_grey(path)
             except images.ImageError as error:
                 reason = html.escape(f"{name}: {error.reason}")
                 return f'<p role="alert">{reason}. Choose a PNG or JPEG file.</p>'
-        probs = self.explainer.probs(image)[0]
+        batch = _as_images([image], self.explainer)
+        probs = self.explainer.probs(batch)[0]
         called = int(probs.argmax())
-        cells = self.explainer.explain(image, [called], [self.layer])[self.layer][0, 0]
-        frame = draw_frame(cells, f"{self.layer}: Grad-CAM for {CLASS_NAMES[called]}")
-        table = pd.DataFrame({"class": CLASS_NAMES, "probability": probs.round(3)})
+        cells = self.explainer.explain(batch, [called], [self.layer])[self.layer][0, 0]
+        class_names = self.explainer.class_names
+        frame = draw_frame(cells, f"{self.layer}: Grad-CAM for {class_names[called]}")
+        table = pd.DataFrame({"class": class_names, "probability": probs.round(3)})
+        flag = images.flag_image(image)
+        doubt = f"The image is doubtful: {flag}. " if flag else ""
         return (
-            f"<p><strong>{html.escape(name)}</strong>: {CLASS_NAMES[called]}. "
-            f"{self._record(called)}</p>{table.to_html(index=False)}"
+            f"<p><strong>{html.escape(name)}</strong>: {html.escape(str(class_names[called]))}. "
+            f"{doubt}{self._record(called)}</p>{table.to_html(index=False)}"
             f'<div class="xray-slider">{slider_style()}'
-            f"{panels(data_uri(image), frame)}</div><p><strong>{WARNING}</strong></p>"
+            f"{panels(data_uri(batch[0]), frame)}</div><p><strong>{WARNING}</strong></p>"
         )
 
     def _record(self, called: int) -> str:
