@@ -2,7 +2,8 @@
 
 Writes for every image, also in folders below, a mask of the same stem under `OUT`, 0 and 255, in
 the image's own size; where two images of a folder have one stem, their masks keep the whole name,
-`a.jpg.png`. One CSV row per image goes to standard output: file, lung_share, flag, error.
+`a.jpg.png`. One CSV row per image goes to standard output: file, lung_share, flag, error. The
+U-Net comes with the package; no data set is needed.
 """
 
 import argparse
@@ -12,7 +13,6 @@ from collections import Counter
 from pathlib import Path
 
 from xraylib import files, images, lungs, network
-from xraylib.config import PROFILES
 from xraylib.images import ImageError
 from xraylib.images.reading import MASK_FOLDERS, NO_IMAGE
 
@@ -66,12 +66,20 @@ def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m xraylib.segment", description=__doc__)
     parser.add_argument("folder", type=Path, help="with PNG, JPEG or DICOM radiographs")
     parser.add_argument("out", type=Path, help="for the masks; made if missing")
-    parser.add_argument("--profile", choices=PROFILES, default="real", help="whose U-Net")
+    parser.add_argument(
+        "--weights", default="real", help="real (comes with the package), or the folder of a run"
+    )
+    parser.add_argument(
+        "--heart",
+        default="drawn",
+        help='"in": the lungs go on behind the heart, "out": they stop at it, "drawn": as in '
+        "the drawn masks of films that look alike",
+    )
     options = parser.parse_args(arguments)
     try:
         masks = name_masks(options.folder, options.out)
         options.out.mkdir(parents=True, exist_ok=True)
-        model = lungs.load_unet(lungs.train_profile_unet(options.profile))
+        model = lungs.load_unet(options.weights, options.heart)
     except (OSError, ValueError) as error:
         return _fail(error)
     except network.WeightsError as error:  # named here, or asking would load TensorFlow

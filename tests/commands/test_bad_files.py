@@ -60,8 +60,7 @@ def test_a_file_that_may_not_be_read(tmp_path, powerless):
 @pytest.fixture
 def stand_in_unet(monkeypatch):
     """Masks by a threshold, so that the command needs no trained network."""
-    monkeypatch.setattr(lungs, "train_profile_unet", lambda name: None)
-    monkeypatch.setattr(lungs, "load_unet", lambda run: None)
+    monkeypatch.setattr(lungs, "load_unet", lambda *_: None)
     monkeypatch.setattr(
         lungs, "segment_images", lambda model, images: [image > 127 for image in images]
     )

@@ -6,19 +6,8 @@ import io
 import cv2
 import numpy as np
 import pytest
-from conftest import make_manifest
 
-from xraylib import lungs, segment
-from xraylib.lungs import UNetConfig
-
-TINY = UNetConfig(size=32, filters=4, levels=2, encoder="scratch", epochs=1, steps=1, batch_size=2)
-
-
-@pytest.fixture(scope="module")
-def trained(module_home):
-    """A home where a tiny U-Net is kept under the name of the real profile's data."""
-    lungs.train_unet(make_manifest(module_home / "pairs", 4, with_masks=True), TINY)
-    return module_home
+from xraylib import segment
 
 
 @pytest.fixture
@@ -36,7 +25,7 @@ def rows(capsys):
     return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
 
 
-def test_every_image_gets_a_mask_of_its_size_and_a_row(trained, folder, tmp_path, capsys):
+def test_every_image_gets_a_mask_of_its_size_and_a_row(folder, tmp_path, capsys):
     out = tmp_path / "new" / "masks"
     assert segment.main([str(folder), str(out)]) == 0
     assert [row["file"] for row in rows(capsys)] == ["a.png", "b.jpg"]
@@ -47,7 +36,7 @@ def test_every_image_gets_a_mask_of_its_size_and_a_row(trained, folder, tmp_path
         assert set(np.unique(mask)) <= {0, 255}
 
 
-def test_a_bad_file_is_a_row_and_the_exit_code_says_so(trained, folder, tmp_path, capsys):
+def test_a_bad_file_is_a_row_and_the_exit_code_says_so(folder, tmp_path, capsys):
     (folder / "broken.png").write_bytes(b"not an image")
     cv2.imwrite(str(folder / "night.png"), np.zeros((30, 30), np.uint8))
     assert segment.main([str(folder), str(tmp_path / "masks")]) == 1
@@ -62,7 +51,7 @@ def test_a_bad_file_is_a_row_and_the_exit_code_says_so(trained, folder, tmp_path
 
 
 def test_out_mirrors_the_folders_and_two_files_of_one_stem_get_a_mask_each(
-    trained, folder, tmp_path, capsys
+    folder, tmp_path, capsys
 ):
     (folder / "ward 3").mkdir()
     (folder / "ward 3" / "a.JFIF").write_bytes((folder / "b.jpg").read_bytes())
@@ -84,7 +73,7 @@ def test_masks_of_one_name_stop_it_before_anything_is_written(folder, tmp_path, 
     assert captured.out == "" and not (tmp_path / "masks").exists()
 
 
-def test_a_doubtful_image_is_flagged(trained, folder, tmp_path, capsys):
+def test_a_doubtful_image_is_flagged(folder, tmp_path, capsys):
     image = cv2.imread(str(folder / "a.png"), cv2.IMREAD_UNCHANGED)
     cv2.imwrite(str(folder / "a.png"), image // 16)
     segment.main([str(folder), str(tmp_path / "masks")])
@@ -106,6 +95,20 @@ def test_masks_never_replace_the_images(folder, capsys):
     assert "would be taken for images" in capsys.readouterr().err
 
 
-def test_without_network_and_pairs_it_says_what_is_missing(home, folder, tmp_path, capsys):
-    assert segment.main([str(folder), str(tmp_path / "masks")]) == 2
-    assert "no trained U-Net" in capsys.readouterr().err
+def test_it_answers_without_any_data_set_or_network(home, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XRAYLIB_OFFLINE", "1")
+    assert segment.main([str(folder), str(tmp_path / "masks")]) == 0
+    assert len(rows(capsys)) == 2
+    assert not list(home.rglob("*.h5"))
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        (["--weights", "nowhere"], "no unet.weights.h5"),
+        (["--heart", "left"], "choose one of drawn"),
+    ],
+)
+def test_weights_and_ways_that_there_are_not(folder, tmp_path, capsys, extra, reason):
+    assert segment.main([str(folder), str(tmp_path / "masks"), *extra]) == 2
+    assert reason in capsys.readouterr().err

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import make_manifest
 
-from xraylib import lungs
+from xraylib import lungs, metrics, phantoms, pretrained
 from xraylib.images import ImageError, read_mask
 from xraylib.lungs import UNetConfig, masks
 
@@ -98,3 +98,29 @@ def test_a_missing_image_is_named(folder, tmp_path):
 def test_an_untrained_folder_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="train it"):
         masks.load_unet(tmp_path)
+
+
+def test_the_packages_own_unet_finds_lungs_and_says_what_the_heart_is(home):
+    drawn = [phantoms.make_phantom(label, seed) for seed, label in enumerate([0, 0, 1, 2])]
+    found = {}
+    for heart in lungs.HEART:
+        model = lungs.load_unet("real", heart)
+        assert model.output_shape[-1] == 1
+        found[heart] = lungs.segment_images(model, [phantom.image for phantom in drawn])
+    dices = [metrics.dice(p.lung_mask, m) for p, m in zip(drawn, found["out"], strict=True)]
+    assert np.mean(dices) > 0.8  # drawn lungs, and it was taught by real ones
+    areas = {heart: np.mean([mask.mean() for mask in part]) for heart, part in found.items()}
+    assert areas["in"] > areas["out"]
+
+
+def test_its_masks_are_kept_under_its_own_name(home, tmp_path):
+    manifest = make_manifest(tmp_path / "new", 2)
+    kept = masks.predict_masks(manifest).mask_path[0]
+    assert pretrained.card("unet")["sha256"][:16] in kept
+
+
+def test_a_way_with_the_heart_that_was_not_learnt_is_refused(folder):
+    with pytest.raises(ValueError, match="a U-Net of one map"):
+        lungs.load_unet(folder, "in")
+    with pytest.raises(ValueError, match="choose one of drawn, in, out"):
+        lungs.load_unet("real", "left")

@@ -87,3 +87,26 @@ def test_varied_pairs_differ_and_are_repeatable():
     np.testing.assert_array_equal(images, batches[1][1][0])
     assert not np.array_equal(images, batches[2][1][0])
     assert not np.array_equal(images[0], images[1])
+
+
+def test_each_mask_goes_to_its_map_and_the_other_one_is_unknown():
+    masks = np.zeros((2, 4, 4), bool)
+    masks[:, 1:3] = True
+    targets = training.map_targets(masks, ["in", "out"], 3)
+    assert targets.shape == (2, 4, 4, 3)
+    np.testing.assert_array_equal(targets[..., 0], masks)
+    np.testing.assert_array_equal(targets[0, ..., 1], masks[0])
+    np.testing.assert_array_equal(targets[1, ..., 2], masks[1])
+    assert (targets[0, ..., 2] == -1).all() and (targets[1, ..., 1] == -1).all()
+    assert training.map_targets(masks, None, 1).dtype == bool
+
+
+def test_a_small_hospital_is_drawn_as_often_as_a_large_one(tmp_path):
+    rows = make_manifest(tmp_path, 12).assign(source=["A"] * 10 + ["B"] * 2, heart="in")
+    images = np.stack([np.full((16, 16), 10 * k, np.uint8) for k in range(12)])
+    masks = np.ones(images.shape, bool)
+    config = UNetConfig(size=16, batch_size=400, steps=1, maps=3)
+    batches = training.PairBatches(images, masks, config, 0, rows)
+    assert batches.chances[:10].sum() == pytest.approx(0.5)
+    seen, targets = batches[0]
+    assert seen.shape == (400, 16, 16, 1) and targets.shape == (400, 16, 16, 3)

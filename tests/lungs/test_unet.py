@@ -90,3 +90,22 @@ def test_loss_is_nothing_when_certain_and_right_and_grows_with_the_error():
     assert losses[0] < losses[1] < losses[2]
     # unsure everywhere: cross-entropy ln 2, soft Dice (2 * 8 + 1) / (16 + 50 + 1)
     assert losses[1] == pytest.approx(np.log(2) + 1 - 17 / 67, rel=1e-5)
+
+
+def test_a_map_that_nobody_has_drawn_does_not_count():
+    drawn = square(2, 6)[..., None].astype(np.int8)
+    unknown = np.full_like(drawn, -1)
+    masks = np.concatenate([drawn, unknown, drawn], axis=-1)[None]
+    logits = np.random.default_rng(0).normal(size=masks.shape).astype(np.float32)
+    alone = [
+        float(lungs.bce_dice_loss(masks[..., k : k + 1], logits[..., k : k + 1])[0]) for k in (0, 2)
+    ]
+    assert float(lungs.bce_dice_loss(masks, logits)[0]) == pytest.approx(np.mean(alone), rel=1e-5)
+    other = logits.copy()
+    other[..., 1] = 99
+    assert float(lungs.bce_dice_loss(masks, other)[0]) == pytest.approx(np.mean(alone), rel=1e-5)
+
+
+def test_three_maps_come_from_one_network():
+    model = lungs.build_unet(size=32, filters=4, levels=2, encoder="scratch", maps=3)
+    assert model(np.zeros((2, 32, 32, 1), np.float32)).shape == (2, 32, 32, 3)

@@ -8,7 +8,7 @@ from conftest import start_child
 
 from xraylib import network
 from xraylib.config import COVID, RunConfig
-from xraylib.network import training
+from xraylib.network import stack
 from xraylib.network.machinery import fast
 
 CONFIG = RunConfig(batch_size=20, epochs=4, seed=7, learning_rate=1e-4)
@@ -46,13 +46,13 @@ def test_the_loss_falls_and_the_classes_are_told_apart(undisturbed):
     head, history = undisturbed
     assert history.loss.iloc[-1] < 0.5 * history.loss.iloc[0]
     assert history.val_loss.iloc[-1] < history.val_loss.iloc[0]
-    predicted = training.predict_logits(head, VALIDATION[0]).argmax(axis=1)
+    predicted = stack.predict_logits(head, VALIDATION[0]).argmax(axis=1)
     assert (predicted == VALIDATION[1]).mean() > 0.9
 
 
 def test_the_history_is_what_the_head_does(undisturbed):
     head, history = undisturbed
-    logits = training.predict_logits(head, VALIDATION[0])
+    logits = stack.predict_logits(head, VALIDATION[0])
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)(np.eye(3)[VALIDATION[1]], logits)
     last = history.iloc[-1]
     assert last.val_loss == pytest.approx(float(loss), rel=1e-4)
@@ -79,9 +79,9 @@ def test_one_epoch_is_that_of_the_textbook_loop(module_home, tmp_path):
     for first, one, other in zip(before, plain.get_weights(), ours.get_weights(), strict=True):
         moved = np.linalg.norm(one - first)
         assert moved > 0 and np.linalg.norm(other - one) < 1e-3 * moved
-    logits = training.predict_logits(plain, VALIDATION[0])
+    logits = stack.predict_logits(plain, VALIDATION[0])
     np.testing.assert_allclose(
-        training.predict_logits(ours, VALIDATION[0]), logits, rtol=1e-3, atol=1e-4
+        stack.predict_logits(ours, VALIDATION[0]), logits, rtol=1e-3, atol=1e-4
     )
 
 
@@ -121,11 +121,11 @@ def test_the_same_seed_trains_the_same_head_and_another_another(undisturbed, tmp
     again, history_again = fast.fit_head([MAPS], LABELS, folder=tmp_path / "again", **kwargs)
     pd.testing.assert_series_equal(history_again.loss, history.loss)
     other, _ = fast.fit_head([MAPS], LABELS, folder=tmp_path / "o", run_seed=1, **kwargs)
-    expected = training.predict_logits(head, VALIDATION[0])
+    expected = stack.predict_logits(head, VALIDATION[0])
     np.testing.assert_allclose(
-        training.predict_logits(again, VALIDATION[0]), expected, rtol=1e-4, atol=1e-5
+        stack.predict_logits(again, VALIDATION[0]), expected, rtol=1e-4, atol=1e-5
     )
-    assert not np.allclose(training.predict_logits(other, VALIDATION[0]), expected, atol=1e-3)
+    assert not np.allclose(stack.predict_logits(other, VALIDATION[0]), expected, atol=1e-3)
 
 
 def test_several_views_are_all_trained_on(module_home, tmp_path):
@@ -138,7 +138,7 @@ def test_several_views_are_all_trained_on(module_home, tmp_path):
 
 
 def assert_goes_on(folder, undisturbed, monkeypatch) -> None:
-    """Train on from two epochs' checkpoint, and hold the end against an undisturbed training."""
+    """Train on from two epochs' checkpoint, and hold the end against an undisturbed stack."""
     assert pd.read_csv(folder / "history.csv").epoch.tolist() == [1, 2]
     trained = []
 
@@ -154,8 +154,8 @@ def assert_goes_on(folder, undisturbed, monkeypatch) -> None:
     assert history.epoch.tolist() == [1, 2, 3, 4]
     pd.testing.assert_frame_equal(history, history_before, check_dtype=False, rtol=1e-5)
     np.testing.assert_allclose(
-        training.predict_logits(head, VALIDATION[0]),
-        training.predict_logits(head_before, VALIDATION[0]),
+        stack.predict_logits(head, VALIDATION[0]),
+        stack.predict_logits(head_before, VALIDATION[0]),
         rtol=1e-4,
         atol=1e-5,
     )
@@ -222,12 +222,12 @@ def test_a_training_that_was_whole_is_not_gone_on_with(module_home, tmp_path, mo
 
 def test_logits_for_any_number_of_features(undisturbed):
     head, _ = undisturbed
-    logits = training.predict_logits(head, MAPS)
+    logits = stack.predict_logits(head, MAPS)
     assert logits.shape == (48, 3) and logits.dtype == np.float32
     np.testing.assert_allclose(
-        training.predict_logits(head, MAPS, batch_size=7), logits, rtol=1e-4, atol=1e-5
+        stack.predict_logits(head, MAPS, batch_size=7), logits, rtol=1e-4, atol=1e-5
     )
-    assert training.predict_logits(head, MAPS[:0]).shape == (0, 3)
+    assert stack.predict_logits(head, MAPS[:0]).shape == (0, 3)
 
 
 def test_the_live_part_is_read_row_by_row():

@@ -10,8 +10,8 @@ from dicom_files import write as write_dicom
 
 from xraylib import config, data, images, report, sources
 from xraylib.data.manifest import COLUMNS
-from xraylib.sources import covidx, covidx_images
-from xraylib.sources.covidx_images import AssemblyError
+from xraylib.sources import covidx
+from xraylib.sources.covidx import AssemblyError
 
 UUIDS = [f"0004cfab-14fd-4e49-80ba-63a80b6bdd{i:02d}" for i in range(5)]
 
@@ -291,7 +291,7 @@ def test_published_lists_decide_where_they_are_at_hand(parts):
 
 def test_loading_again_assembles_nothing(parts, monkeypatch):
     first = load()
-    monkeypatch.setattr(covidx_images, "build_covidx", lambda *arguments: pytest.fail("again"))
+    monkeypatch.setattr(covidx, "build_covidx", lambda *arguments: pytest.fail("again"))
     pd.testing.assert_frame_equal(load(), first)
 
 
@@ -301,9 +301,9 @@ def test_an_assembly_that_was_cut_off_goes_on(parts, monkeypatch):
     (folder / "metadata.csv").unlink()
     (folder / "images" / "cohen" / "a.png").unlink()
     shrunk = []
-    keep_small = covidx_images.keep_small
+    keep_small = covidx.keep_small
     monkeypatch.setattr(
-        covidx_images,
+        covidx,
         "keep_small",
         lambda original, target: shrunk.append(original) or keep_small(original, target),
     )
@@ -330,10 +330,10 @@ def test_missing_files_are_named(parts):
 
 def test_a_few_missing_files_are_left_out_with_a_reason(parts, monkeypatch):
     (parts / "figure1" / "images" / "COVID-00002.png").unlink()
-    monkeypatch.setattr(covidx_images, "MOST_MISSING", 0.5)
+    monkeypatch.setattr(covidx, "MOST_MISSING", 0.5)
     assert len(load()) == 5
     reasons = pd.read_csv(parts / "covidx" / "reasons.csv").set_index("reason").images
-    assert reasons[covidx_images.NOT_FOUND] == 1
+    assert reasons[covidx.NOT_FOUND] == 1
 
 
 @pytest.mark.parametrize("name", ["../metadata.csv", "/etc/passwd", "sub/a.png"])

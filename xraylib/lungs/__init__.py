@@ -6,12 +6,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "unet": """
-            UNetConfig build_unet two_convolutions contracting_path bce_dice_loss dice_metric
+            HEART UNetConfig build_unet two_convolutions contracting_path bce_dice_loss dice_metric
             iou_metric
         """.split(),
         "training": """
             UNET_PROFILES check_pairs split_pairs read_pairs PairBatches train_unet
-            train_profile_unet judge_unet compare_training
+            train_profile_unet judge_unet compare_training summarise_overlap leave_hospitals_out
+            train_in_stages HOSPITALS
         """.split(),
         "masks": """
             load_unet segment_images predict_masks flag_share write_mask

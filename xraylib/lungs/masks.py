@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xraylib import files, network
+from xraylib import files, network, pretrained
 from xraylib.config import home
 from xraylib.images import read_grey, read_mask, resize
-from xraylib.lungs.unet import UNetConfig, build_unet
+from xraylib.lungs.unet import HEART, UNetConfig, build_unet
 from xraylib.network import fast_policy, fastest_precision, read_ahead
 
 UNET_WEIGHTS = "unet.weights.h5"  # in a run's folder
+PRETRAINED = {"real": "unet"}  # what comes with the package
 SMALLEST_SHARE, LARGEST_SHARE = 0.10, 0.70  # of the image; what lies outside is flagged
 OPENING = 0.02  # of the shorter side: bridges as thin as this, say along an arm, are cut
 BATCH = 16
@@ -24,17 +25,40 @@ SHARD = 32 * BATCH  # images that a worker of a cluster takes at once
 TITLE = "lung masks"  # of the progress bar
 
 
-def load_unet(folder) -> keras.Model:
-    """Return the trained U-Net of a run folder, in the precision that is fast here.
+def load_unet(weights="real", heart: str = "drawn") -> keras.Model:
+    """Return a trained U-Net, in the precision that is fast here.
+
+    Args:
+        weights: "real" for the one that comes with the package, or the folder of a run.
+        heart: one of `HEART`, where the U-Net has learnt all three: "in" goes on behind the heart,
+            "out" stops at it, and "drawn" does as those who drew the masks of similar films. Its
+            masks are of two kinds, which may go with the class: for a classifier take "in".
+
+    Returns:
+        a model from grey values to the logits of one map, see `lungs.build_unet`.
 
     Raises:
         FileNotFoundError: the folder holds no trained U-Net.
+        PretrainedError: the package's own weights are missing or damaged.
+        ValueError: there is no such way with the heart, or this U-Net has learnt one only.
     """
-    trained = _weights_file(folder)
-    config = UNetConfig(**json.loads((trained.parent / "config.json").read_text()))
-    model = build_in_fast_precision(config, pretrained=False)
-    model.load_weights(trained)
-    return model
+    if heart not in HEART:
+        raise ValueError(f"no way {heart!r} with the heart: choose one of {', '.join(HEART)}")
+    if weights in PRETRAINED:
+        name = PRETRAINED[weights]
+        config = UNetConfig(**pretrained.card(name)["config"])
+        model = pretrained.fill(build_in_fast_precision(config, pretrained=False), name)
+    else:
+        trained = _weights_file(weights)
+        config = UNetConfig(**json.loads((trained.parent / "config.json").read_text()))
+        model = build_in_fast_precision(config, pretrained=False)
+        model.load_weights(trained)
+    if config.maps == 1:
+        if heart != HEART[0]:
+            raise ValueError(f"{weights}: a U-Net of one map, so only {HEART[0]!r} can be had")
+        return model
+    place = HEART.index(heart)
+    return keras.Model(model.input, model.output[..., place : place + 1], name="unet")
 
 
 def _weights_file(folder) -> Path:
@@ -47,7 +71,9 @@ def _weights_file(folder) -> Path:
 def build_in_fast_precision(config: UNetConfig, pretrained: bool = True) -> keras.Model:
     """Build a U-Net that computes in bfloat16 where this machine gains by it."""
     with fast_policy():
-        return build_unet(config.size, config.filters, config.levels, config.encoder, pretrained)
+        return build_unet(
+            config.size, config.filters, config.levels, config.encoder, pretrained, config.maps
+        )
 
 
 def clean_mask(probs: np.ndarray, threshold: float = 0.5) -> np.ndarray:
@@ -109,7 +135,7 @@ def write_mask(path, mask: np.ndarray) -> None:
     files.write_bytes(path, content.tobytes())
 
 
-def predict_masks(manifest: pd.DataFrame, folder, client=None) -> pd.DataFrame:
+def predict_masks(manifest: pd.DataFrame, weights="real", client=None) -> pd.DataFrame:
     """Give every image of a manifest a predicted lung mask.
 
     All images are treated alike: an image with a drawn mask gets a predicted one too, so that
@@ -121,7 +147,8 @@ def predict_masks(manifest: pd.DataFrame, folder, client=None) -> pd.DataFrame:
 
     Args:
         manifest: a table with path.
-        folder: the folder of a trained U-Net, see `lungs.train_unet`.
+        weights: as in `lungs.load_unet`. The package's own U-Net goes on behind the heart in every
+            image, so that the kind of mask cannot tell the classes apart either.
         client: the client of a Dask cluster, see `network.connect_cluster`.
 
     Returns:
@@ -132,13 +159,12 @@ def predict_masks(manifest: pd.DataFrame, folder, client=None) -> pd.DataFrame:
         FileNotFoundError: the folder holds no trained U-Net.
         ImageError: an image cannot be read.
     """
-    weights = hashlib.sha256(_weights_file(folder).read_bytes()).hexdigest()[:16]
-    kept = home("masks", f"{weights}-{fastest_precision()}")
+    kept = home("masks", f"{_weights_digest(weights)[:16]}-{fastest_precision()}")
     client = network.connect_cluster(client)
     if client is None:
-        pairs = _predict(manifest, 0, folder, kept)
+        pairs = _predict(manifest, 0, weights, kept)
     else:
-        settings = (folder, kept)
+        settings = (weights, kept)
         parts = network.map_shards(client, _predict, manifest, SHARD, *settings, title=TITLE)
         pairs = [pair for part in parts for pair in part]
     paths, shares = [path for path, _ in pairs], [share for _, share in pairs]
@@ -147,7 +173,13 @@ def predict_masks(manifest: pd.DataFrame, folder, client=None) -> pd.DataFrame:
     return manifest.assign(mask_path=paths, lung_share=shares, mask_flag=flags)
 
 
-def _predict(manifest: pd.DataFrame, first: int, folder, kept: Path) -> list[tuple[str, float]]:
+def _weights_digest(weights) -> str:
+    if weights in PRETRAINED:
+        return pretrained.card(PRETRAINED[weights])["sha256"]
+    return hashlib.sha256(_weights_file(weights).read_bytes()).hexdigest()
+
+
+def _predict(manifest: pd.DataFrame, first: int, weights, kept: Path) -> list[tuple[str, float]]:
     """Write the masks that are missing; return path and lung share of each.
 
     `first`, where a shard starts in the whole manifest, decides nothing here.
@@ -159,7 +191,8 @@ def _predict(manifest: pd.DataFrame, first: int, folder, kept: Path) -> list[tup
             # one of the same pixels may have been written since the batch was read
             new = {name: image for name, image in new.items() if not name.exists()}
             if new:
-                model = model or load_unet(folder)  # not where all masks are there
+                heart = "in" if weights in PRETRAINED else "drawn"
+                model = model or load_unet(weights, heart)  # not where all masks are there
                 masks = segment_images(model, list(new.values()))
                 for name, mask in zip(new, masks, strict=True):
                     write_mask(name, mask)

@@ -23,7 +23,14 @@ from xraylib.config import home, profile
 from xraylib.data import V7LABS_MASKS
 from xraylib.images import read_grey, read_mask, resize
 from xraylib.lungs.masks import UNET_WEIGHTS, build_in_fast_precision, load_unet, segment_images
-from xraylib.lungs.unet import UNetConfig, bce_dice_loss, build_unet, dice_metric, iou_metric
+from xraylib.lungs.unet import (
+    HEART,
+    UNetConfig,
+    bce_dice_loss,
+    build_unet,
+    dice_metric,
+    iou_metric,
+)
 from xraylib.metrics import bootstrap_mean, dice, iou
 
 LETTERS = ("L", "R", "A", "B", "AP", "PA", "R PORT", "ERECT")  # as burnt in by hospitals, journals
@@ -124,26 +131,61 @@ def read_pairs(pairs: pd.DataFrame, size: int) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-class PairBatches(keras.utils.PyDataset):
-    """Endless random pairs in batches: images float32 and masks, both (B, size, size, 1).
+def map_targets(masks: np.ndarray, hearts, n_maps: int) -> np.ndarray:
+    """Put masks where the loss looks for them: one map, or one for each way in `HEART`.
 
-    A batch depends on the seed, the epoch and its number alone, so that an interrupted training
-    goes on with the batches that it would have seen.
+    Args:
+        masks: bool (B, S, S).
+        hearts: for each mask "in" or "out", whether it goes on through the heart.
+        n_maps: 1 for the masks as they are, else 3.
+
+    Returns:
+        bool (B, S, S, 1), or int8 (B, S, S, 3) with -1 in the maps that nobody has drawn.
+    """
+    if n_maps == 1:
+        return masks[..., None]
+    targets = np.full((*masks.shape, len(HEART)), -1, np.int8)
+    targets[..., 0] = masks
+    for row, heart in enumerate(hearts):
+        targets[row, ..., HEART.index(heart)] = masks[row]
+    return targets
+
+
+class PairBatches(keras.utils.PyDataset):
+    """Endless random pairs in batches: images float32 (B, size, size, 1) and `map_targets`.
+
+    Every source has the same chance to be drawn, however many pairs it has. A batch depends on the
+    seed, the epoch and its number alone, so that an interrupted training goes on with the batches
+    that it would have seen.
     """
 
-    def __init__(self, images, masks, config: UNetConfig, epoch: int):
+    def __init__(self, images, masks, config: UNetConfig, epoch: int, rows=None):
         super().__init__()
         self.images, self.masks, self.config, self.epoch = images, masks, config, epoch
+        self.hearts, self.chances = _hearts(rows), None
+        if rows is not None and len(set(rows.source)) > 1:
+            chances = 1 / rows.groupby("source").source.transform("size").to_numpy(float)
+            self.chances = chances / chances.sum()
 
     def __len__(self) -> int:
         return self.config.steps
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([self.config.seed, self.epoch, step])
-        chosen = rng.integers(len(self.images), size=self.config.batch_size)
+        size = self.config.batch_size
+        if self.chances is None:
+            chosen = rng.integers(len(self.images), size=size)
+        else:
+            chosen = rng.choice(len(self.images), size, p=self.chances)
         made = [vary_pair(self.images[i], self.masks[i], rng) for i in chosen]
         images, masks = map(np.stack, zip(*made, strict=True))
-        return images[..., None].astype(np.float32), masks[..., None]
+        hearts = None if self.hearts is None else self.hearts[chosen]
+        targets = map_targets(masks, hearts, self.config.maps)
+        return images[..., None].astype(np.float32), targets
+
+
+def _hearts(rows) -> np.ndarray | None:
+    return rows.heart.to_numpy() if rows is not None and "heart" in rows else None
 
 
 def vary_pair(image: np.ndarray, mask: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
@@ -173,7 +215,7 @@ def vary_pair(image: np.ndarray, mask: np.ndarray, rng) -> tuple[np.ndarray, np.
 def _move_pair(image, mask, rng):
     """Mirror, rotate, shear, zoom and shift both alike."""
     size = len(image)
-    if rng.random() < 0.5:  # the heart counts as lung in these masks, so its side is no matter
+    if rng.random() < 0.5:  # films are turned by mistake, and a few hearts lie on the right
         image, mask = image[:, ::-1], mask[:, ::-1]
     angle, shear = np.deg2rad(rng.uniform(-15, 15)), rng.uniform(-0.1, 0.1)
     zoom = rng.uniform(0.75, 1.25) * np.array([1, rng.uniform(0.85, 1.18)])
@@ -275,7 +317,8 @@ def train_unet(manifest, config: UNetConfig | None = None, folder=None, start=No
 def run_folder(manifest: pd.DataFrame, config: UNetConfig, start=None) -> Path:
     """Return where `train_unet` keeps the U-Net of these pairs and settings, trained or not."""
     pairs = manifest[manifest.mask_path != ""]
-    digest = hashlib.sha256(json.dumps(asdict(config)).encode())
+    named = {key: value for key, value in asdict(config).items() if (key, value) != ("maps", 1)}
+    digest = hashlib.sha256(json.dumps(named).encode())
     for row in pairs.itertuples():
         digest.update(row.patient_id.encode())
         for path in filter(lambda path: Path(path).is_file(), (row.path, row.mask_path)):
@@ -308,14 +351,16 @@ def _fit_unet(pairs: pd.DataFrame, config: UNetConfig, part: Path, start) -> flo
     Adam's state then lie beside it.
     """
     model = compile_unet(config, start)
-    train = read_pairs(pairs[pairs.split == "train"], config.size)
-    images, masks = read_pairs(pairs[pairs.split == "val"], config.size)
-    validation = images[..., None].astype(np.float32), masks[..., None]
+    taught, val = pairs[pairs.split == "train"], pairs[pairs.split == "val"]
+    train = read_pairs(taught, config.size)
+    images, masks = read_pairs(val, config.size)
+    targets = map_targets(masks, _hearts(val), config.maps)
+    validation = images[..., None].astype(np.float32), targets
     history = _restore(model, part)
     bar = tqdm(total=config.epochs, initial=len(history), desc="U-Net", unit=" epochs")
     while len(history) < config.epochs and _epochs_since_best(history) < config.patience:
         epoch, begin = len(history), time.perf_counter()
-        batches = PairBatches(*train, config, epoch)
+        batches = PairBatches(*train, config, epoch, taught)
         fitted = model.fit(batches, validation_data=validation, shuffle=False, verbose=0)
         row = {name: values[0] for name, values in fitted.history.items()}
         row["seconds"] = time.perf_counter() - begin
@@ -350,7 +395,9 @@ def _epochs_since_best(history: pd.DataFrame) -> int:
 
 def _finish(pairs: pd.DataFrame, config: UNetConfig, part: Path, seconds: float) -> None:
     """Write what a run folder holds besides the history, and remove the checkpoints."""
-    model = build_unet(config.size, config.filters, config.levels, config.encoder, False)
+    model = build_unet(
+        config.size, config.filters, config.levels, config.encoder, False, config.maps
+    )
     model.load_weights(part / "best.weights.h5")
     files.save_weights(model, part / UNET_WEIGHTS)  # without Adam's state
     files.write_text(part / "config.json", json.dumps(asdict(config), indent=2))
@@ -368,17 +415,17 @@ def _finish(pairs: pd.DataFrame, config: UNetConfig, part: Path, seconds: float)
         path.unlink()
 
 
-def judge_unet(folder, pairs: pd.DataFrame) -> pd.DataFrame:
+def judge_unet(weights, pairs: pd.DataFrame, heart: str = "drawn") -> pd.DataFrame:
     """Return the pairs with Dice and IoU of the cleaned masks, in the images' own size.
 
     Args:
-        folder: the folder of a trained U-Net.
+        weights, heart: as in `lungs.load_unet`.
         pairs: a table with path and mask_path.
 
     Returns:
         a copy with the columns dice and iou, 0 to 1.
     """
-    model, scores = load_unet(folder), []
+    model, scores = load_unet(weights, heart), []
     for row in pairs.itertuples():
         image = read_grey(row.path)
         drawn, predicted = read_mask(row.mask_path, image.shape), segment_images(model, [image])[0]
@@ -402,6 +449,69 @@ def summarise_overlap(judged: pd.DataFrame, seed: int = 0) -> dict:
         mean = bootstrap_mean(judged[name], judged.patient_id, seed=seed)
         summary |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
     return summary
+
+
+HOSPITALS = UNetConfig(  # small and plain, so that ten of them can be trained within the hour
+    dataset="hospitals",
+    size=64,
+    filters=8,
+    encoder="scratch",
+    batch_size=16,
+    epochs=6,
+    steps=50,
+    learning_rate=0.003,
+    maps=len(HEART),
+    test_share=0.01,
+    val_share=0.05,
+)
+
+
+def train_in_stages(pairs: pd.DataFrame, config: UNetConfig = HOSPITALS, start=None) -> Path:
+    """Train on small images first, and then on larger ones, which cost more.
+
+    Args:
+        pairs: as in `leave_hospitals_out`.
+        config: the settings of the first stage; the second follows from it.
+        start: as in `train_unet`.
+
+    Returns:
+        the run folder of the last stage; both have the same split.
+    """
+    shares = config.but(test_share=0.2, val_share=0.08, patience=99)
+    small = train_unet(pairs, shares.but(epochs=10), start=start)
+    large = shares.but(size=96, epochs=7, learning_rate=config.learning_rate / 2)
+    return train_unet(pairs, large, start=small)
+
+
+def leave_hospitals_out(pairs: pd.DataFrame, config: UNetConfig = HOSPITALS) -> pd.DataFrame:
+    """Judge U-Nets on hospitals whose masks, images and patients they have never seen.
+
+    Args:
+        pairs: what `sources.lung_pairs` returns; a pair is a path, a mask_path, a patient_id, a
+            source (the hospital) and heart.
+        config: the settings of every training.
+
+    Returns:
+        a row for each hospital that is left out and each map: trained_on, judged_on, heart (the
+        map that is judged: the automatic one, and the one of that hospital's own convention), and
+        `summarise_overlap`.
+    """
+    rows = []
+    for hospital in pairs.source.unique():
+        unseen = pairs[pairs.source == hospital]
+        taught = pairs[~pairs.patient_id.isin(unseen.patient_id)]
+        rows += _hospital_rows(train_unet(taught, config), taught, unseen)
+    return pd.DataFrame(rows)
+
+
+def _hospital_rows(folder, taught: pd.DataFrame, unseen: pd.DataFrame) -> list[dict]:
+    names = " + ".join(sorted(taught.source.unique()))
+    rows = []
+    for heart in (HEART[0], unseen.heart.iloc[0]):
+        judged = judge_unet(folder, unseen, heart)
+        row = {"trained_on": names, "judged_on": unseen.source.iloc[0], "heart": heart}
+        rows.append(row | {"n_trained": len(taught)} | summarise_overlap(judged))
+    return rows
 
 
 def compare_training(real, phantom, config: UNetConfig | None = None) -> pd.DataFrame:

@@ -7,6 +7,10 @@ from keras import layers, ops
 
 from xraylib import network
 
+# What a map counts as lung. Some draw the lung on through the heart, others stop at it: one map
+# for each habit, and one that takes the habit of whoever drew masks of films that look alike.
+HEART = ("drawn", "in", "out")
+
 
 @dataclass(frozen=True)
 class UNetConfig:
@@ -23,6 +27,7 @@ class UNetConfig:
         steps: batches in an epoch. Pairs are drawn with replacement and varied anew.
         learning_rate: Adam's learning rate at its highest; it warms up, then falls as a cosine to 1
             %.
+        maps: 1, or one for each way in `HEART` of dealing with the heart.
         patience: epochs without a better validation Dice before training stops.
         test_share, val_share: shares of the patients, 0 to 1.
         seed: seeds the split, the first weights, the batches and the variations.
@@ -37,6 +42,7 @@ class UNetConfig:
     epochs: int = 10
     steps: int = 40
     learning_rate: float = 0.001
+    maps: int = 1
     patience: int = 5
     test_share: float = 0.3
     val_share: float = 0.1
@@ -48,7 +54,12 @@ class UNetConfig:
 
 
 def build_unet(
-    size: int = 128, filters: int = 16, levels: int = 4, encoder: str = "vgg16", pretrained=True
+    size: int = 128,
+    filters: int = 16,
+    levels: int = 4,
+    encoder: str = "vgg16",
+    pretrained: bool = True,
+    maps: int = 1,
 ) -> keras.Model:
     """Build the U-Net that finds the lungs (Figure 3).
 
@@ -62,9 +73,10 @@ def build_unet(
         levels: number of 2 x 2 max poolings, and of up-convolutions; at most 4 with VGG16.
         encoder: `scratch` or `vgg16`.
         pretrained: False leaves VGG16's weights to be loaded with the rest.
+        maps: maps of logits, see `HEART`.
 
     Returns:
-        A model from grey values (B, size, size, 1), 0 to 255, to logits (B, size, size, 1),
+        A model from grey values (B, size, size, 1), 0 to 255, to logits (B, size, size, maps),
         float32, above 0 where a lung is more likely than not. Padding keeps the two sizes equal.
 
     Raises:
@@ -87,7 +99,7 @@ def build_unet(
         x = layers.Conv2DTranspose(n, 2, strides=2, name=f"up{level}_upconv")(x)
         x = layers.Concatenate(name=f"up{level}_concat")([skips[level - 1], x])
         x = two_convolutions(x, n, f"up{level}")
-    logits = layers.Conv2D(1, 1, dtype="float32", name="logits")(x)
+    logits = layers.Conv2D(maps, 1, dtype="float32", name="logits")(x)
     return keras.Model(image, logits, name="unet")
 
 
@@ -133,26 +145,28 @@ def bce_dice_loss(masks, logits):
     """Return binary cross-entropy plus one minus the soft Dice, for each image.
 
     Args:
-        masks: (B, H, W, 1), 0 or 1.
-        logits: (B, H, W, 1).
+        masks: (B, H, W, M), 0 to 1; a map that nobody has drawn for an image is -1 everywhere.
+        logits: (B, H, W, M).
 
     Returns:
-        (B,), 0 for certain and right, without an upper bound.
+        (B,), the mean over the maps that are drawn: 0 for certain and right, no upper bound.
 
     Section 3.2.3 of the report; Milletari et al. 2016 for the soft Dice.
     """
-    masks, axes = ops.cast(masks, "float32"), (1, 2, 3)
-    probs = ops.sigmoid(logits)
+    masks, axes = ops.cast(masks, "float32"), (1, 2)
+    drawn = ops.cast(masks[:, 0, 0] >= 0, "float32")  # (B, M)
+    masks, probs = ops.maximum(masks, 0.0), ops.sigmoid(logits)
     total = ops.sum(masks, axes) + ops.sum(probs, axes)
     soft_dice = (2 * ops.sum(masks * probs, axes) + 1) / (total + 1)
-    cross_entropy = keras.losses.binary_crossentropy(masks, logits, from_logits=True)
-    return ops.mean(cross_entropy, (1, 2)) + 1 - soft_dice
+    cross_entropy = ops.mean(ops.softplus(logits) - masks * logits, axes)  # of the sigmoid
+    loss = cross_entropy + 1 - soft_dice
+    return ops.sum(drawn * loss, -1) / ops.sum(drawn, -1)
 
 
 def _areas(masks, logits):
-    """Return overlap and summed area of each pair of masks, float32 (B,) each."""
-    masks, predicted = ops.cast(masks, "float32"), ops.cast(logits > 0, "float32")
-    axes = (1, 2, 3)
+    """Return overlap and summed area of each pair of first maps, float32 (B,) each."""
+    masks = ops.cast(ops.cast(masks[..., 0], "float32") > 0.5, "float32")
+    predicted, axes = ops.cast(logits[..., 0] > 0, "float32"), (1, 2)
     return ops.sum(masks * predicted, axes), ops.sum(masks, axes) + ops.sum(predicted, axes)
 
 
@@ -160,8 +174,8 @@ def dice_metric(masks, logits):
     """Return the Dice coefficient of each image, as `dice`, for `compile(metrics=...)`.
 
     Args:
-        masks: (B, H, W, 1), 0 or 1.
-        logits: (B, H, W, 1), a lung where above 0.
+        masks: (B, H, W, M), a lung where above 0.5; the first map counts.
+        logits: (B, H, W, M), a lung where above 0.
 
     Returns:
         float32 (B,), 0 to 1.
@@ -174,8 +188,8 @@ def iou_metric(masks, logits):
     """Return the intersection over union of each image, as `iou`, for `compile(metrics=...)`.
 
     Args:
-        masks: (B, H, W, 1), 0 or 1.
-        logits: (B, H, W, 1), a lung where above 0.
+        masks: (B, H, W, M), a lung where above 0.5; the first map counts.
+        logits: (B, H, W, M), a lung where above 0.
 
     Returns:
         float32 (B,), 0 to 1.

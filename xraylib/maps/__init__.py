@@ -6,8 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "equations": """
-            activations_and_gradients grad_cam grad_cam_plus_plus layer_cam score_cam upscale
-            FORMULAS METHODS
+            activations_and_gradients grad_cam grad_cam_plus_plus layer_cam hires_cam score_cam
+            upscale FORMULAS METHODS
         """.split(),
         "explainer": """
             Explainer conv_layers live_cells without_softmax
@@ -23,6 +23,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         """.split(),
         "slider": """
             METHOD_NAMES layer_slider upload_box
+        """.split(),
+        "marks": """
+            MarkedCases nih_pneumonia covid_lesions same_place floor_maps compare_with_marks
+            device_energy FLOORS MEASURES
         """.split(),
     },
 )

@@ -77,6 +77,20 @@ def layer_cam(activations, gradients):
     return ops.relu(ops.sum(ops.relu(gradients) * activations, axis=-1))
 
 
+def hires_cam(activations, gradients):
+    """Weight every cell by its own gradient, whatever its sign; add up the channels, then ReLU.
+
+    Grad-CAM averages the gradient over the map first, so that a cell may light up whose own
+    gradient says nothing. Here a cell counts only by what it did for the score; behind a last
+    convolution that only a linear layer follows, the cells add up to the score.
+
+    Args, returns:
+        as in `grad_cam`. Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful
+        explanations of convolutional neural networks", arXiv:2011.08891 (2020).
+    """
+    return ops.relu(ops.sum(gradients * activations, axis=-1))
+
+
 def score_cam(image, activations, probs, max_channels: int = 64) -> np.ndarray:
     """Weight each channel by what the image, seen through it, gains for the class.
 
@@ -105,6 +119,7 @@ FORMULAS = {  # from activations and gradients
     "grad_cam": grad_cam,
     "grad_cam_plus_plus": grad_cam_plus_plus,
     "layer_cam": layer_cam,
+    "hires_cam": hires_cam,
 }
 METHODS = (*FORMULAS, "score_cam")
 

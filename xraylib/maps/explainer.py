@@ -127,6 +127,26 @@ class Explainer:
             raise ValueError(f"no method {method!r}: choose one of {', '.join(METHODS)}")
         return self._run(FORMULAS[method], images, class_ids, layers)
 
+    def explain_by_all(self, images, class_ids=None, layers=None, methods=tuple(FORMULAS)) -> dict:
+        """Return the cells of several methods that need the same gradients, from one pass.
+
+        Args:
+            images, class_ids, layers: as in `explain`.
+            methods: keys of `equations.FORMULAS`.
+
+        Returns:
+            for each method a dict as of `explain`.
+        """
+
+        def formula(activations, gradients):
+            return tf.stack([FORMULAS[name](activations, gradients) for name in methods], axis=1)
+
+        cells = self._run(formula, images, class_ids, self._check_layers(layers))
+        return {
+            method: {layer: maps[:, :, k] for layer, maps in cells.items()}
+            for k, method in enumerate(methods)
+        }
+
     def differentiate(self, images, class_id: int, layer: str) -> tuple[np.ndarray, np.ndarray]:
         """Return A and dY/dA of any number of images, see `maps.activations_and_gradients`.
 

@@ -7,13 +7,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "stack": """
             CAFFE_MEANS LEARNT build_base stack_head build_head build_classifier load_head
+            train_head compile_head predict_logits
         """.split(),
         "features": """
             SIDE FeatureSettings extract_features content_key load_view view_rng FreshViews
             averaged_taps
-        """.split(),
-        "training": """
-            train_head compile_head predict_logits
         """.split(),
         "machinery.fast": """
             LIVE LiveMaps UpsampledBatches fast_head fast_policy fastest_precision fit_head

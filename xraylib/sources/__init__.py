@@ -11,11 +11,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "arrivals": """
             keep_small
         """.split(),
-        "covidx": """
-            covidx_tables count_covidx replay_split replay_leak leaked_images
+        "experts": """
+            LUNG_SETS lung_pairs covid_marks nih_boxes box_mask nih_people nih_adjudicated find_cut
+            won_back_masks annotators_agree read_table known_people people_table
+            labels_table
         """.split(),
-        "covidx_images": """
-            provide_covidx
+        "covidx": """
+            provide_covidx covidx_tables count_covidx replay_split replay_leak leaked_images
         """.split(),
     },
 )

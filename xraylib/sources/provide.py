@@ -29,7 +29,7 @@ from xraylib.sources.arrivals import (
     size_of_original,
     write_png,
 )
-from xraylib.sources.covidx_images import provide_covidx
+from xraylib.sources.covidx import provide_covidx
 
 REPOSITORY = "github.com/muhammedtalo/COVID-19"
 COMMIT = "ee3e2cffc0824711bed675275506b26f19be7198"

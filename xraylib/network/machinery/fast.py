@@ -1,4 +1,4 @@
-"""The fast, resumable twin of `training.train_head`: same mathematics, several times as quick."""
+"""The fast, resumable twin of `stack.train_head`: same mathematics, several times as quick."""
 
 import mmap
 import os
@@ -16,8 +16,7 @@ from keras import layers
 
 from xraylib import data, files
 from xraylib.config import CLASS_NAMES, COVID, RunConfig
-from xraylib.network.stack import build_classifier, build_head, copy_weights
-from xraylib.network.training import compile_head
+from xraylib.network.stack import build_classifier, build_head, compile_head, copy_weights
 
 PRECISION = "XRAYLIB_PRECISION"  # the variable that overrules what the processor declares
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # precision -> Keras' policy
@@ -224,7 +223,7 @@ def fit_head(
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Train the head on kept features, and go on where an earlier process stopped.
 
-    The mathematics is that of `training.train_head`. Every epoch draws its own random numbers, so
+    The mathematics is that of `stack.train_head`. Every epoch draws its own random numbers, so
     a resumed training ends like an undisturbed one.
 
     Args:
