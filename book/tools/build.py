@@ -26,7 +26,7 @@ from nbclient.exceptions import CellControlSignal, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
-from tools import freshness, links, pages
+from tools import cards, cover, freshness, links, pages
 from xraylib import config, files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -333,13 +333,16 @@ def n_cells(source: Path) -> int:
     return len(nbformat.read(source, as_version=4).cells)
 
 
-def write_chapter_table(root: Path, profile: str) -> None:
-    """Write the table of chapters with their run times, which the first page includes."""
+def write_first_page(root: Path, profile: str) -> None:
+    """Write what the first page includes: its lab, the chapters as cards, and their run times."""
+    folder = root / "book/notebooks"
+    copies = {s.stem: nbformat.read(folder / s.name, as_version=4) for s in sources(root)}
+    files.write_text(folder / "chapters.md", cards.write_cards(copies, folder))
     rows = [f"| Chapter | Run time, profile `{profile}` |", "|---|--:|"]
-    for source in sources(root):
-        copy = nbformat.read(root / "book/notebooks" / source.name, as_version=4)
-        rows.append(f"| [](notebooks/{source.name}) | {copy.metadata.papermill.duration:.0f} s |")
-    files.write_text(root / "book/notebooks/chapters.md", "\n".join(rows) + "\n")
+    for name, copy in copies.items():
+        rows.append(f"| [](notebooks/{name}.ipynb) | {copy.metadata.papermill.duration:.0f} s |")
+    files.write_text(folder / "run_times.md", "\n".join(rows) + "\n")
+    files.write_text(folder / "cover.html", cover.first_screen())
 
 
 def render(root: Path) -> Path:
@@ -375,7 +378,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     try:
         check_kernel()
         execute_all(root, options.profile, options.only)
-        write_chapter_table(root, options.profile)
+        write_first_page(root, options.profile)
         index = render(root)
         add_network(index.parent)
         print(f"the book is ready: {index}")

@@ -99,11 +99,16 @@ def first_screen() -> str:
     return plots.cover_lab(kept["cases"], kept["places"], kept["networks"], QUESTION).html
 
 
-def main(target: Path = TARGET, numbers: Path = NUMBERS) -> None:
-    """Write the picture, and the numbers of the first page's lab."""
+def write_picture(target: Path = TARGET) -> None:
+    """Write the picture."""
     with files.whole_file(target) as part:
         draw().savefig(part, dpi=110)
-    files.write_text(numbers, json.dumps(measure()) + "\n")
+
+
+def main() -> None:
+    """Write the picture, and the numbers of the first page's lab."""
+    write_picture()
+    files.write_text(NUMBERS, json.dumps(measure()) + "\n")
 
 
 if __name__ == "__main__":

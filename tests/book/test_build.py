@@ -15,6 +15,18 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from tools import build, freshness
 
 KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+FIRST_PAGE = """# Book
+
+```{raw} html
+:file: notebooks/cover.html
+```
+
+```{include} notebooks/chapters.md
+```
+
+```{include} notebooks/run_times.md
+```
+"""
 GOOD = "import uuid, sys, os\nprint(PROFILE, uuid.uuid4(), sys.executable, os.getcwd())"
 
 
@@ -39,7 +51,7 @@ def root(tmp_path, monkeypatch):
     shutil.copy(build.ROOT / "_config.yml", tmp_path)
     shutil.copy(build.ROOT / "book/references.bib", tmp_path / "book")
     shutil.copytree(build.ROOT / "book/assets", tmp_path / "book/assets")
-    (tmp_path / "book/index.md").write_text("# Book\n\n```{include} notebooks/chapters.md\n```\n")
+    (tmp_path / "book/index.md").write_text(FIRST_PAGE)
     (tmp_path / "book/_toc.yml").write_text(
         "format: jb-book\nroot: index\nchapters:\n"
         "  - file: notebooks/01_first\n  - file: notebooks/02_second\n"

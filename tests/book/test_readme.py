@@ -53,7 +53,7 @@ def test_findings_hold_no_other_number():
 def test_the_picture_is_the_one_that_the_package_draws(tmp_path):
     if f"matplotlib=={matplotlib.__version__}\n" not in CONSTRAINTS.read_text("utf8"):
         pytest.skip("another Matplotlib than that of constraints.txt draws text differently")
-    cover.main(tmp_path / "cover.png")
+    cover.write_picture(tmp_path / "cover.png")
     drawn, kept = (
         matplotlib.image.imread(path)[..., :3] for path in (tmp_path / "cover.png", cover.TARGET)
     )

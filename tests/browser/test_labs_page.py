@@ -179,14 +179,14 @@ def test_the_sheet_is_pulled_off_by_key_and_by_mouse(browser, lab):
     from selenium.webdriver import ActionChains, Keys
 
     element = lab("cover")
-    assert "whole says normal, lungs says COVID-19" in answer(element)
+    assert "network whole says normal, the network lungs says COVID-19" in answer(element)
     covered = browser.execute_script(CANVAS, element)
     ranges(element)["Pull the mask off"].send_keys(Keys.END)
-    assert "whole says COVID-19, lungs says normal" in answer(element)
+    assert "network whole says COVID-19, the network lungs says normal" in answer(element)
     assert browser.execute_script(CANVAS, element) != covered
     canvas = element.find_element("css selector", "canvas")
     ActionChains(browser).move_to_element(canvas).click().perform()
-    assert "whole says pneumonia, lungs says pneumonia" in answer(element)
+    assert "network whole says pneumonia, the network lungs says pneumonia" in answer(element)
 
 
 @needs_browser

@@ -484,9 +484,9 @@
         const said = probs.map((shares, k) => {
           charts[k].show(shares);
           const called = classes[shares.indexOf(Math.max(...shares))];
-          return `${data.networks[k]} says ${called}`;
+          return `the network ${data.networks[k]} says ${called}`;
         });
-        text.textContent = `The truth: ${cases[shown].truth}. ${said.join(", ")}.`;
+        text.textContent = `In truth ${cases[shown].truth}; ${said.join(", ")}.`;
       };
       const control = slider("Pull the mask off", { min: 0, max: places.length - 1, value: 0,
         say: (value) => percent(places[value] / side) }, (value) => { place = value; draw(); });
