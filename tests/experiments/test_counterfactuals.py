@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from xraylib import experiments
+from xraylib import experiments, metrics
 from xraylib.experiments import comparisons
 from xraylib.images import resize
 from xraylib.phantoms import make_phantom
@@ -94,6 +94,8 @@ def test_calls_that_flip_are_counted(drawn):
     table = experiments.change_effects(probs, drawn, 1).set_index("change")
     assert table.flipped["lesion taken away"] == table.flipped["lesion put into a healthy one"] == 1
     assert table.flipped["taken to the other hospital"] == 0
+    ends = table.loc["taken to the other hospital", ["flipped_low", "flipped_high"]]
+    assert tuple(ends) == metrics.wilson_interval(0, int(table.n.iloc[0]))
     assert table.effect["lesion taken away"] == -1
 
 

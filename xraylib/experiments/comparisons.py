@@ -19,7 +19,7 @@ from xraylib.config import CLASS_NAMES, IMAGE_SIZE, RunConfig
 from xraylib.experiments import runs
 from xraylib.experiments.runs import Experiment, cross_validate
 from xraylib.images import SINGLE_TRANSFORMS, Preprocessing, resize
-from xraylib.metrics import bootstrap_mean
+from xraylib.metrics import bootstrap_mean, wilson_interval
 from xraylib.phantoms import make_phantom
 
 VIEWS = {
@@ -405,7 +405,7 @@ def change_effects(probs, drawn: dict[str, np.ndarray], label: int, seed: int = 
     Returns:
         change, before, after (mean probabilities), effect, low, high (the mean difference within
         a patient, 95 %), flipped (share of patients for whom the network calls the disease before
-        and not after, or after and not before), n.
+        and not after, or after and not before) with flipped_low and flipped_high (95 %, Wilson), n.
     """
     answers = {name: probs(images) for name, images in drawn.items()}
     rows = []
@@ -413,7 +413,10 @@ def change_effects(probs, drawn: dict[str, np.ndarray], label: int, seed: int = 
         before, after = answers[one][:, label], answers[other][:, label]
         called = [answers[name].argmax(axis=1) == label for name in (one, other)]
         mean = bootstrap_mean(after - before, seed=seed)
-        moved = (mean.value, mean.low, mean.high, np.mean(called[0] != called[1]), mean.n)
-        rows.append((change, before.mean(), after.mean(), *moved))
-    columns = ["change", "before", "after", "effect", "low", "high", "flipped", "n"]
+        changed = called[0] != called[1]
+        flipped = (changed.mean(), *wilson_interval(int(changed.sum()), len(changed)))
+        effect = (mean.value, mean.low, mean.high)
+        rows.append((change, before.mean(), after.mean(), *effect, *flipped, mean.n))
+    columns = ["change", "before", "after", "effect", "low", "high"]
+    columns += ["flipped", "flipped_low", "flipped_high", "n"]
     return pd.DataFrame(rows, columns=columns)
