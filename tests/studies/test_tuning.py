@@ -7,7 +7,7 @@ import pytest
 from conftest import settle_in
 from test_stacks import draw_manifest
 
-from xraylib import data, experiments, network, plots
+from xraylib import data, experiments, metrics, network, plots
 from xraylib.config import CLASS_NAMES, COVID, RunConfig
 from xraylib.studies import stacks, tuning
 from xraylib.studies.stacks import LOGISTIC
@@ -62,6 +62,23 @@ def test_a_study_begins_with_table_3_goes_on_and_its_best_is_judged(manifest, on
     run = experiments.run(experiments.EXPERIMENTS[1], part, CONFIG.but(**done.best_params))
     assert run.was_loaded
     assert judged.accuracy[1] == (run.predictions.label == run.predictions.prediction).mean()
+    assert np.isnan(judged.p[0]) and 0 < judged.p[1] <= 1
+
+
+@pytest.mark.parametrize("epochs", [5, 6, 25, 50])
+def test_the_settings_of_a_profile_can_be_proposed(epochs, recwarn):
+    config = CONFIG.but(epochs=epochs)
+    study = optuna.create_study()
+    study.enqueue_trial({name: getattr(config, name) for name in SEARCHED})
+    proposed = tuning.suggest(study.ask(), config)
+    assert proposed == config
+    assert not [w for w in recwarn if "range" in str(w.message) or "divisible" in str(w.message)]
+
+
+def test_two_networks_are_compared_on_the_same_images():
+    one = pd.Series([True, True, True, False], index=list("abcd"))
+    other = pd.Series([False, True, False, False], index=list("dcba"))  # another order
+    assert tuning.paired_p(one, other) == metrics.mcnemar(2, 0)
 
 
 def test_a_study_is_the_same_for_a_seed(manifest, module_home, monkeypatch):
@@ -141,6 +158,7 @@ def test_the_upsampling_study_trains_with_each_rate_and_counts(manifest, monkeyp
     table = tuning.upsampling_study(manifest, CONFIG, rates=(0.0, 0.3))
     assert [config.upsampling_rate for config in asked] == [0.0, 0.3] == table.rate.tolist()
     assert all(config.epochs == CONFIG.fold_epochs for config in asked)
+    assert np.isnan(table.p[0]) and table.p[1] == metrics.mcnemar(1, 0)
     assert np.allclose(table.recall, [11 / 12, 10 / 12]) and (table.precision == 1).all()
     # a sure answer that is wrong for one and for two of the images
     assert np.allclose(table.ece, [1 / n, 2 / n])
