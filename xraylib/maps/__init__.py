@@ -13,9 +13,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             Explainer conv_layers live_cells without_softmax
         """.split(),
         "checks": """
-            CHECKS TRAINED RANDOM EDGES Cases Curve energy_inside points_inside deletion insertion
-            agreement randomise_from_top random_maps edge_maps known_region unseen_cases
-            mean_of_check gain_of_check layer_checks class_checks as_grid
+            CHECKS ENERGY POINTING TRAINED RANDOM EDGES Cases Curve energy_inside points_inside
+            deletion insertion agreement randomise_from_top random_maps edge_maps known_region
+            unseen_cases mean_of_check gain_of_check layer_checks class_checks as_grid
         """.split(),
         "comparison": """
             Comparison fast_explainer called_right compare_methods explain_with with_floors
