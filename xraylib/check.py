@@ -16,8 +16,9 @@ from xraylib import images, maps, metrics, report
 from xraylib.config import COVID
 
 SCRIPT = Path(__file__).with_name("quiz.js").read_text("utf8")
-STYLE = """.xray-quiz fieldset { border: 1px solid #888; padding: .4rem .9rem; margin: .8rem 0; }
-.xray-quiz legend { float: none; width: auto; font-size: 1em; padding: 0 .3rem; margin: 0; }
+STYLE = """.xray-quiz fieldset { border: 0; border-left: 4px solid #0072B2; padding: 0 .9rem;
+  margin: 1.2rem 0; min-width: 0; break-inside: avoid; }
+.xray-quiz legend { float: none; width: auto; font-size: 1em; padding: 0; margin: 0; }
 .xray-quiz label { display: block; margin: .25rem 0; min-height: 1.5rem; }
 .xray-quiz [role=status] { min-height: 1.5em; margin: .3rem 0; font-weight: 600; }
 .text_html:has(.xray-quiz) { background: none !important; color: inherit !important; }"""
