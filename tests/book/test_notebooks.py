@@ -29,14 +29,6 @@ def notebook(path):
     return nbformat.read(path, as_version=nbformat.NO_CONVERT)
 
 
-@pytest.fixture
-def taught(notebook):
-    """A chapter that has its exercises already."""
-    if "exercises" not in [cell.id for cell in notebook.cells]:
-        pytest.skip("its exercises come with its new text")
-    return notebook
-
-
 def tags(cell) -> list[str]:
     return cell.metadata.get("tags", [])
 
@@ -109,11 +101,11 @@ def parameters(notebook) -> dict:
     return {line.targets[0].id: ast.literal_eval(line.value) for line in syntax(cell).body}
 
 
-def test_parameters_are_the_profile_and_a_few_that_one_cell_below_uses(taught):
-    names = parameters(taught)
+def test_parameters_are_the_profile_and_a_few_that_one_cell_below_uses(notebook):
+    names = parameters(notebook)
     assert next(iter(names)) == "PROFILE"
     assert names["PROFILE"] in config.PROFILES
-    (cell,) = [cell for cell in code_cells(taught) if "change-this" in tags(cell)]
+    (cell,) = [cell for cell in code_cells(notebook) if "change-this" in tags(cell)]
     used = {node.id for node in ast.walk(syntax(cell)) if isinstance(node, ast.Name)}
     changed = set(names) - {"PROFILE"}
     assert 1 <= len(changed) <= 3
@@ -154,27 +146,27 @@ def test_prose_stands_before_every_cell(notebook):
             assert before.cell_type == "markdown", cell.id
 
 
-def test_exercises_have_hints_answers_to_fill_in_and_folded_solutions(taught):
-    assert "Exercises" in headings(taught, 2)
-    exercises = [title for title in headings(taught, 3) if EXERCISE.match(title)]
+def test_exercises_have_hints_answers_to_fill_in_and_folded_solutions(notebook):
+    assert "Exercises" in headings(notebook, 2)
+    exercises = [title for title in headings(notebook, 3) if EXERCISE.match(title)]
     assert [int(title[0]) for title in exercises] == list(range(1, len(exercises) + 1))
     assert 3 <= len(exercises) <= 5
-    solutions = [cell for cell in code_cells(taught) if "solution" in tags(cell)]
+    solutions = [cell for cell in code_cells(notebook) if "solution" in tags(cell)]
     assert len(solutions) == len(exercises)
     assert all("hide-cell" in tags(cell) for cell in solutions)
-    for cell in code_cells(taught):
+    for cell in code_cells(notebook):
         if "exercise" in tags(cell):
             number = cell.id.split("-")[1]
-            question = taught.cells[position(taught, f"exercise-{number}")].source
+            question = notebook.cells[position(notebook, f"exercise-{number}")].source
             assert "{admonition} Hint" in question
             assert re.search(r"^answer = None", cell.source, re.MULTILINE)
             (asked,) = re.findall(r"check\.(\w+)\(answer", cell.source)
-            solution = taught.cells[position(taught, f"exercise-{number}-solution")]
+            solution = notebook.cells[position(notebook, f"exercise-{number}-solution")]
             assert f"check.{asked}(" in solution.source
 
 
-def test_three_questions_whose_answers_are_computed(taught):
-    cell = taught.cells[position(taught, "self-check")]
+def test_three_questions_whose_answers_are_computed(notebook):
+    cell = notebook.cells[position(notebook, "self-check")]
     calls = [node for node in ast.walk(syntax(cell)) if isinstance(node, ast.Call)]
     asked = [call for call in calls if getattr(call.func, "attr", "") == "ask"]
     assert len(asked) == 3
@@ -206,5 +198,5 @@ def test_colab_keeps_its_own_tensorflow(notebook):
     assert not re.search(r"--upgrade|-U\b|pip install.*(tensorflow|keras)", source)
 
 
-def test_closing_sections(taught):
-    assert headings(taught, 2)[-4:] == LAST_SECTIONS
+def test_closing_sections(notebook):
+    assert headings(notebook, 2)[-4:] == LAST_SECTIONS
