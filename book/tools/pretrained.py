@@ -8,12 +8,15 @@ import argparse
 import json
 from dataclasses import asdict
 from datetime import date
+from importlib.resources import files as resources
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from xraylib import data, experiments, lungs, metrics, network, pretrained, sources
-from xraylib.config import RunConfig, profile
+from xraylib import data, experiments, images, lungs, metrics, network, pretrained, sources
+from xraylib.config import RunConfig, home, profile
+from xraylib.images import Preprocessing
 
 COMMAND = "make pretrained ONLY={}"
 FIGURES = ("accuracy", "COVID-19 recall", "COVID-19 precision", "macro F1")
@@ -66,6 +69,73 @@ def train_head(config: RunConfig, kind: str) -> tuple[dict, dict]:
         "confusion": figures["confusion"],
     }
     return arrays, entries
+
+
+ELSEWHERE = ("kermany", "shenzhen", "montgomery", "hannover")  # hospitals that taught nothing here
+N_ELSEWHERE = 40  # images of each of them
+FLAGGED_AT_HOME = 0.01  # the share of left-out radiographs that the check may flag
+
+
+def chest_check() -> tuple[dict, dict]:
+    """Tell pictures of other things from chest radiographs, by the network's own features.
+
+    The square roots of block5_pool's means have a mean and a spread over the training radiographs.
+    An image is flagged when its distance to that mean, in spreads and averaged over the channels,
+    is larger than for 99 % of the validation radiographs.
+    """
+    config = profile("real")
+    manifest = data.split_manifest(sources.provide(config), config)
+    maps = network.extract_features(manifest, Preprocessing(), config.scaling)
+    roots = np.sqrt(np.asarray(maps, np.float32).mean(axis=(1, 2)))
+    taught, val, test = (roots[manifest.split == part] for part in ("train", "val", "test"))
+    mean, scale = taught.mean(axis=0), taught.std(axis=0) + 0.1 * taught.std()
+
+    def far(rows):
+        return np.sqrt((((rows - mean) / scale) ** 2).mean(axis=1))
+
+    limit = np.quantile(far(val), 1 - FLAGGED_AT_HOME)
+    base = network.build_base(config.scaling)
+    found = {"radiographs of the same sets, left out": far(test) > limit}
+    for name in ELSEWHERE:
+        rows = data.load_manifest(home("data") / name, None)
+        rows = rows.sample(min(len(rows), N_ELSEWHERE), random_state=config.seed)
+        found[f"radiographs of {name}"] = far(roots_of(base, rows.path)) > limit
+    found["pictures of other things"] = far(roots_of(base, other_pictures())) > limit
+    figures = {name: share(flags) for name, flags in found.items()}
+    entries = {
+        "what": "how far the features of radiographs are from their mean, to flag other pictures",
+        "data": [
+            f"{config.dataset}: {len(taught)} images for mean and spread, {len(val)} for the limit"
+        ],
+        "licences": LICENCES[config.dataset],
+        "split": f"by {config.split_by}; figures: shares that are flagged. The pictures of other "
+        "things are those that come with scikit-image and scikit-learn",
+        "seed": config.seed,
+        "n": int(sum(len(flags) for flags in found.values())),
+        "patients": 0,
+        "figures": figures,
+    }
+    return {"mean": mean, "scale": scale, "limit": np.array([limit])}, entries
+
+
+def roots_of(base, paths) -> np.ndarray:
+    """Return the square roots of block5_pool's means for files, float32 (N, 512)."""
+    views = [Preprocessing().apply(images.read_grey(path)) for path in paths]
+    maps = base.predict(np.stack(views)[..., None].astype(np.float32), batch_size=8, verbose=0)
+    return np.sqrt(maps.mean(axis=(1, 2)))
+
+
+def other_pictures() -> list[Path]:
+    """Return the photographs and drawings that come with two libraries of the environment."""
+    folders = [resources("skimage") / "data", resources("sklearn") / "datasets/images"]
+    paths = [path for folder in folders for path in Path(str(folder)).iterdir()]
+    return sorted(path for path in paths if path.suffix in (".png", ".jpg"))
+
+
+def share(flags: np.ndarray) -> dict:
+    """Return the share of flags that are up, with its interval and n."""
+    low, high = metrics.wilson_interval(int(flags.sum()), len(flags))
+    return {"value": float(flags.mean()), "low": low, "high": high, "n": len(flags)}
 
 
 def judge_head(model, run) -> pd.DataFrame:
@@ -152,7 +222,12 @@ def _dice(folder, pairs, heart: str) -> dict:
     return {"value": overlap["dice"], "low": overlap["dice_low"], "high": overlap["dice_high"]}
 
 
-MODELS = {"head": head, "head_phantoms": head_phantoms, "unet": unet}
+MODELS = {
+    "head": head,
+    "head_phantoms": head_phantoms,
+    "chest_check": chest_check,
+    "unet": unet,
+}
 
 
 def main(arguments=None) -> None:

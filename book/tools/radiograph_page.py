@@ -43,6 +43,7 @@ SCRIPTS = {  # npm package -> version, file in it, SHA-256; Apache License 2.0
 }
 WASM = "tfjs-backend-wasm-simd.wasm"
 EXTRA_BITS = {"block1": 4, "block2": 4, "block3": 4, "block4": 1, "block5": 1}  # beyond int8
+OTHER = "pictures of other things"  # a figure on the card of the check
 FOLDER = "_static/own/made"  # below the built book; the page's own scripts lie one above
 PART = 1_500_000  # bytes of weights in a script, divisible by 15: the bar moves with every one
 FIRST_CHARACTER = 0x3400  # 15 bits in a character, from here on: no surrogates among them
@@ -69,22 +70,33 @@ def write_page(html: Path) -> None:
     Raises:
         PageError: npm is missing, or brought other files than the ones meant.
     """
-    folder = html / FOLDER
+    write_network(html / FOLDER, network.build_classifier(weights="real"), facts())
+
+
+def write_network(folder: Path, model, told: dict) -> None:
+    """Write the scripts, a network and all that the page says.
+
+    Args:
+        folder: for the files; made if missing.
+        model: as of `network.build_classifier`, with the report's scaling.
+        told: as of `facts`.
+
+    Raises:
+        PageError: npm is missing, or brought other files than the ones meant.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     scripts = provide_scripts()
+    code = gzip.compress(scripts.pop(WASM).read_bytes(), mtime=0)
     for name, path in scripts.items():
-        if name != WASM:
-            shutil.copyfile(path, folder / name)
-    model = network.build_classifier(weights="real")
+        shutil.copyfile(path, folder / name)
     tensors, packed = pack_weights(model)
-    told = {"tensors": tensors, "layers": maps.conv_layers(model)}
+    layers = maps.conv_layers(model)
+    told = told | {"tensors": tensors, "layers": layers, "slider": slider_markup(layers)}
     told["weights"] = write_packed(folder, "weights", packed)
-    code = gzip.compress(scripts[WASM].read_bytes(), mtime=0)
     told["wasm"] = write_packed(folder, "wasm", code)
-    told["slider"] = slider_markup(told["layers"])
-    write_script(folder / "facts.js", "facts", facts() | told)
-    files.write_text(folder / "slider.js", slider.SCRIPT)
+    write_script(folder / "facts.js", "facts", told)
     write_script(folder / "phantoms.js", "phantoms", ready_phantoms())
+    files.write_text(folder / "slider.js", slider.SCRIPT)
 
 
 def write_script(path: Path, name: str, content) -> None:
@@ -219,7 +231,26 @@ def facts() -> dict:
         "side": IMAGE_SIZE,
         "inferno": inferno.tolist(),
         "record": record(np.array(card["confusion"])),
+        "check": check(),
         "judged": f"{card['n']} real radiographs of patients that it had not seen",
+    }
+
+
+def check() -> dict:
+    """Return what tells pictures of other things from radiographs, and how well it does."""
+    arrays, figures = pretrained.load("chest_check"), pretrained.card("chest_check")["figures"]
+    home, other = figures.pop("radiographs of the same sets, left out"), figures.pop(OTHER)
+    away = [figure["value"] for figure in figures.values()]
+    told = (
+        f"This check flagged {other['value']:.0%} of {other['n']} pictures of other things, "
+        f"{home['value']:.0%} of {home['n']} radiographs of the kind that taught it, and "
+        f"{min(away):.0%} to {max(away):.0%} of those of {len(away)} other hospitals."
+    )
+    return {
+        "mean": arrays["mean"].tolist(),
+        "scale": arrays["scale"].tolist(),
+        "limit": float(arrays["limit"][0]),
+        "told": told,
     }
 
 

@@ -10,6 +10,7 @@ import bench_gradcam
 import cached
 import chapter
 import dry_run
+import own_page
 import stages
 
 BENCHMARKS = {
@@ -20,6 +21,7 @@ BENCHMARKS = {
     "stages": stages.profile_stages,
     "report": dry_run.print_sum,
     "gradcam": bench_gradcam.main,
+    "page": own_page.main,
     "chapter": chapter.chapter_stages,  # half an hour
 }
 

@@ -91,10 +91,10 @@ def test_without_npm_the_way_out_is_named(monkeypatch):
 
 
 def test_a_page_that_cannot_be_written_says_why(tmp_path, monkeypatch, capsys):
-    def fail():
+    def fail(html):
         raise page.PageError("no npm")
 
-    monkeypatch.setattr(page, "provide_scripts", fail)
+    monkeypatch.setattr(page, "write_page", fail)
     assert page.main([str(tmp_path)]) == 1
     assert "no npm" in capsys.readouterr().err
 
