@@ -1,38 +1,45 @@
-"""Fuzz the decoder: whatever the bytes, a file gives grey values or an ImageError that names it.
+"""Fuzz the readers: whatever the bytes, a file gives grey values, a mask, a table or a named error.
 
     .venv/bin/python -m pip install --constraint constraints.txt --editable ".[fuzz]"
     .venv/bin/python tests/fuzz/fuzz_images.py
 
 A crash, another error, or an input that takes more than 20 seconds ends the run and is kept as
 `crash-*` or `timeout-*` in the folder where it ran. Other arguments are libFuzzer's, such as
-`-runs=1000000` or the name of a kept file.
+`-runs=1000000` or the name of a kept file. The seeds are the bad files of the tests and the DICOM
+files that come with pydicom.
 """
 
+import logging
 import random
 import struct
 import sys
 import tempfile
+import warnings
 import zlib
 from pathlib import Path
 
 import atheris
 
 with atheris.instrument_imports(include=["xraylib", "PIL.PngImagePlugin", "PIL.JpegImagePlugin"]):
-    from xraylib.images.reading import PNG, ImageError, read_grey
+    from xraylib.data import ManifestError, read_table
+    from xraylib.images.reading import PNG, ImageError, read_grey, read_mask
 
 import numpy as np
-from PIL import Image
+import pydicom
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import bad_files
 
-DEFAULTS = ["-runs=200000", "-timeout=20", "-max_len=4096", "-rss_limit_mb=4000", "-verbosity=1"]
-LARGEST_SEED = 4096  # bytes
+DEFAULTS = ["-runs=200000", "-timeout=20", "-max_len=16384", "-rss_limit_mb=4000", "-verbosity=1"]
+LARGEST_SEED = 16384  # bytes
+DICOMS = Path(pydicom.__file__).parent / "data" / "test_files"
+TABLE = b"filename;label;patient_id\r\na.png;normal;007\r\nb.png;T\xfcr;8\r\n"
 
 
 def write_seeds(folder: Path) -> None:
     """Write small valid and odd files to start from."""
-    contents = [case.content for case in bad_files.CASES]
+    contents = [TABLE, *(case.content for case in bad_files.CASES)]
+    contents += [path.read_bytes() for path in sorted(DICOMS.glob("*.dcm"))]
     for number, content in enumerate(contents):
         if len(content) <= LARGEST_SEED:
             (folder / f"seed-{number}").write_bytes(content)
@@ -59,18 +66,29 @@ def mend(png: bytes) -> bytes:
 
 
 def read(data: bytes) -> None:
-    """Read bytes as a file would be read; anything but grey values or an ImageError is a find."""
+    """Read bytes as a file would be read, as an image and as a mask, or else as a table."""
     PATH.write_bytes(data)
     try:
         image = read_grey(PATH)
+        assert image.dtype == np.uint8 and image.ndim == 2 and image.size > 0
+        mask = read_mask(PATH, image.shape, empty=False)
+        assert mask.dtype == bool and mask.any()
     except ImageError as error:
         assert str(error) == f"{PATH}: {error.reason}" and error.reason
-    else:
-        assert image.dtype == np.uint8 and image.ndim == 2 and image.size > 0
+        read_as_table()
+
+
+def read_as_table() -> None:
+    try:
+        table = read_table(PATH)
+        assert table.columns.size > 0
+    except ManifestError as error:
+        assert str(error).startswith(f"{PATH}: ")
 
 
 if __name__ == "__main__":
-    Image.warnings.simplefilter("ignore")
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)  # pydicom tells of every damaged element
     with tempfile.TemporaryDirectory() as scratch:
         PATH, seeds = Path(scratch) / "input", Path(scratch) / "seeds"
         seeds.mkdir()

@@ -98,3 +98,82 @@ def test_predictions_stand_beside_their_rows():
     assert table.prediction.tolist() == ["pneumonia", "COVID-19"]
     probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(table[list(CLASS_NAMES)], probs, rtol=1e-5)
+
+
+OWN = ("viral", "bacterial", "TB", "clear", "effusion")
+
+
+def own_predictions(seed: int = 0, n: int = 200) -> tuple[pd.DataFrame, np.ndarray]:
+    """Predictions of five classes, by logits, and the confusion matrix counted by hand."""
+    rng = np.random.default_rng(seed)
+    labels, logits = rng.integers(0, 5, n), rng.normal(size=(n, 5))
+    rows = {"path": [f"{i}.png" for i in range(n)], "patient_id": "", "source": ""}
+    manifest = pd.DataFrame(rows | {"label": np.array(OWN)[labels]})
+    counts = np.zeros((5, 5), int)
+    np.add.at(counts, (labels, logits.argmax(axis=1)), 1)
+    return metrics.predictions_table(manifest, logits, OWN), counts
+
+
+def test_figures_of_any_classes():
+    predictions, counts = own_predictions()
+    np.testing.assert_allclose(predictions[list(OWN)].sum(axis=1), 1)
+    figures = metrics.judge_predictions(predictions, class_names=OWN, rare_class="TB")
+    assert figures["confusion"] == counts.tolist()
+    assert figures["accuracy"]["value"] == pytest.approx(np.trace(counts) / 200)
+    assert figures["TB recall"]["value"] == pytest.approx(counts[2, 2] / counts[2].sum())
+    by_number = metrics.figures_row(predictions, class_names=OWN, rare_class=2)
+    assert by_number["TB precision"] == pytest.approx(counts[2, 2] / counts[:, 2].sum())
+    assert "COVID-19 recall" not in metrics.judge_predictions(predictions, class_names=OWN)
+    assert list(metrics.per_class_table(counts, OWN).index) == [*OWN, "macro"]
+
+
+def test_labels_and_logits_that_do_not_fit_the_classes_are_named():
+    predictions, _ = own_predictions()
+    with pytest.raises(
+        ValueError, match="label 'TB', .* is no class: give class_names; now normal"
+    ):
+        metrics.judge_predictions(predictions)
+    with pytest.raises(ValueError, match="rare_class"):
+        metrics.judge_predictions(predictions, class_names=OWN, rare_class="flu")
+    with pytest.raises(ValueError, match=r"logits \(2, 5\) for 2 images and 3 classes"):
+        metrics.predictions_table(predictions[:2], np.zeros((2, 5)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_none_are_an_error_and_no_class(value):
+    predictions, counts = own_predictions(n=4)
+    logits = np.zeros((4, 5))
+    logits[1, 2] = value
+    broken = {
+        "logits": [
+            lambda: metrics.predictions_table(predictions, logits, OWN),
+            lambda: metrics.softmax(logits),
+            lambda: metrics.temperature_scale(logits, 2.0),
+            lambda: metrics.fit_temperature(logits, [0, 1, 2, 3]),
+        ],
+        "probs": [lambda: metrics.chance_error(logits)],
+        "counts": [lambda: metrics.accuracy(np.where(counts == 1, value, counts))],
+        "mask": [lambda: metrics.dice(logits, logits), lambda: metrics.iou(logits, logits)],
+    }
+    for name, questions in broken.items():
+        for question in questions:
+            with pytest.raises(ValueError, match=f"{name}: .* values are NaN or infinite"):
+                question()
+
+
+@pytest.mark.parametrize("nobody", [np.nan, None, pd.NA])
+def test_missing_patients_are_strangers_or_an_error(nobody):
+    predictions, _ = own_predictions()
+    named = predictions.assign(patient_id=predictions.path)
+    unknown = predictions.assign(patient_id=pd.Series([nobody] * 200, dtype=object))
+    settings = {"class_names": OWN, "rare_class": "TB"}
+    assert metrics.judge_predictions(unknown, **settings) == metrics.judge_predictions(
+        named, **settings
+    )
+    groups = np.array([nobody, "a", "b"], object)
+    for question in (
+        lambda: metrics.bootstrap_mean([0.0, 1.0, 1.0], groups),
+        lambda: metrics.bootstrap_interval(metrics.accuracy, [0, 1, 2], [0, 1, 1], groups),
+    ):
+        with pytest.raises(ValueError, match="groups: 1 of 3 patients are missing"):
+            question()

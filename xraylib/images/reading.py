@@ -357,6 +357,7 @@ SYNTAXES = {  # by what pydicom finds out: implicit VR?, little endian?
     (False, True): ExplicitVRLittleEndian,
     (False, False): ExplicitVRBigEndian,
 }
+OWN_PLUGINS = {"pillow", "pydicom"}  # what is there without the extra
 PLUGIN = 'it needs a plugin: pip install "xraylib-book[dicom]"'
 
 
@@ -441,7 +442,7 @@ def _dicom_to_grey(path: Path, file: pydicom.Dataset) -> np.ndarray:
         stored = file.pixel_array
     except (NotImplementedError, RuntimeError):
         syntax = file.file_meta.TransferSyntaxUID
-        if syntax.is_compressed and get_decoder(syntax).missing_dependencies:
+        if syntax.is_compressed and set(get_decoder(syntax).available_plugins) <= OWN_PLUGINS:
             reason = f"compressed as {syntax.name}; what is installed cannot decode it"
             raise ImageError(path, f"{reason}, {PLUGIN}") from None
         raise

@@ -209,7 +209,7 @@ def bootstrap_interval(
     confusion_matrix(labels, predictions, n_classes)  # the checks
     tail = (1 - _checked_level(level)) / 2
     check_lengths(labels=labels, groups=groups)
-    patients, patient_of = np.unique(np.asarray(groups), return_inverse=True)
+    patients, patient_of = np.unique(_check_groups(groups), return_inverse=True)
     if "" in patients.tolist():
         raise ValueError("found an empty group: strangers would be drawn as one patient, name each")
     if len(patients) < 2:
@@ -245,7 +245,7 @@ def _share(part, whole, name: str) -> np.ndarray:
 
 
 def _counts(matrix) -> np.ndarray:
-    matrix = np.asarray(matrix)
+    matrix = check_finite(matrix, "counts")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or (matrix < 0).any():
         raise ValueError(f"found shape {matrix.shape}: give counts (C, C), none below 0")
     return matrix
@@ -262,6 +262,31 @@ def check_class_ids(ids, n_classes: int, name: str) -> np.ndarray:
         first = wrong[0]
         raise ValueError(f"{name}[{first}] is {ids[first]}: class ids are 0 to {n_classes - 1}")
     return ids.astype(np.int64)
+
+
+def check_finite(values, name: str) -> np.ndarray:
+    """Return values as an array; a `ValueError` counts those that are NaN or infinite."""
+    values = np.asarray(values)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        bad = np.count_nonzero(~np.isfinite(values))
+        raise ValueError(
+            f"{name}: {bad} of {values.size} values are NaN or infinite; look for where they arise"
+        )
+    return values
+
+
+def _check_groups(groups) -> np.ndarray:
+    """Return the patients of images (N,); a `ValueError` counts those that are missing."""
+    missing = [
+        not isinstance(group, str) and str(group) in ("nan", "None", "<NA>")
+        for group in np.asarray(groups).ravel().tolist()
+    ]
+    if any(missing):
+        raise ValueError(
+            f"groups: {sum(missing)} of {len(missing)} patients are missing: they would count as "
+            "one; give each image a patient, such as its own path"
+        )
+    return np.asarray(groups)
 
 
 def check_lengths(**arrays) -> None:
@@ -301,7 +326,7 @@ def bootstrap_mean(values, groups=None, level: float = 0.95, seed: int = 0) -> M
         "An Introduction to the Bootstrap" (1993), chapter 13.
     """
     values = np.asarray(values, float)
-    groups = np.arange(len(values)) if groups is None else np.asarray(groups)
+    groups = np.arange(len(values)) if groups is None else _check_groups(groups)
     if values.ndim != 1 or groups.shape != values.shape:
         raise ValueError(f"found values {values.shape} and groups {groups.shape}: give (N,) each")
     defined = ~np.isnan(values)
@@ -328,7 +353,7 @@ def bootstrap_mean(values, groups=None, level: float = 0.95, seed: int = 0) -> M
 
 def _overlap(mask_a: np.ndarray, mask_b: np.ndarray) -> tuple[int, int]:
     """Return the pixels in both masks, and the sum of the pixels of each."""
-    mask_a, mask_b = np.asarray(mask_a, bool), np.asarray(mask_b, bool)
+    mask_a, mask_b = (check_finite(mask, "mask").astype(bool) for mask in (mask_a, mask_b))
     if mask_a.shape != mask_b.shape:
         raise ValueError(f"masks of shapes {mask_a.shape} and {mask_b.shape} cannot be compared")
     return int((mask_a & mask_b).sum()), int(mask_a.sum()) + int(mask_b.sum())

@@ -11,6 +11,7 @@ from xraylib.metrics.counts import (
     accuracy,
     bootstrap_interval,
     check_class_ids,
+    check_finite,
     check_lengths,
     class_rows,
     confusion_matrix,
@@ -23,28 +24,39 @@ from xraylib.metrics.counts import (
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities (B, 3) for logits (B, 3)."""
+    """Return probabilities (B, C) for finite logits (B, C)."""
+    logits = check_finite(logits, "logits")
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
-def predictions_table(manifest: pd.DataFrame, logits: np.ndarray) -> pd.DataFrame:
+def predictions_table(manifest: pd.DataFrame, logits, class_names=CLASS_NAMES) -> pd.DataFrame:
     """Put predictions beside the rows of a manifest.
 
     Args:
         manifest: N rows.
-        logits: float (N, 3).
+        logits: float (N, C), finite.
+        class_names: C names.
 
     Returns:
         path, patient_id, source, label, prediction, and a probability for each class.
     """
+    logits = np.asarray(logits)
+    if logits.shape != (len(manifest), len(class_names)):
+        raise ValueError(
+            f"found logits {logits.shape} for {len(manifest)} images and {len(class_names)} "
+            "classes: give (N, C) and class_names"
+        )
+    probs = softmax(logits)
     table = manifest[["path", "patient_id", "source", "label"]].reset_index(drop=True)
-    table["prediction"] = np.array(CLASS_NAMES)[logits.argmax(axis=1)]
-    table[list(CLASS_NAMES)] = softmax(logits)
+    table["prediction"] = np.array(class_names)[logits.argmax(axis=1)]
+    table[list(class_names)] = probs
     return table
 
 
-def judge_predictions(predictions: pd.DataFrame, seed: int = 0) -> dict:
+def judge_predictions(
+    predictions: pd.DataFrame, seed: int = 0, class_names=CLASS_NAMES, rare_class=None
+) -> dict:
     """Return the figures of merit of predictions, with n and intervals.
 
     Accuracy, recall and precision are shares, so they carry a Wilson interval; the macro F1
@@ -53,50 +65,73 @@ def judge_predictions(predictions: pd.DataFrame, seed: int = 0) -> dict:
     Args:
         predictions: what `Run.predictions` returns or `cross_validate`.
         seed: seeds the bootstrap.
+        class_names: C names, in the order of the confusion matrix.
+        rare_class: a name or an id: the class whose recall and precision are told; COVID-19 where
+            it is among the names, else none.
 
     Returns:
-        n; confusion (3 x 3, rows true); and value, low and high for each figure. The precision
+        n; confusion (C x C, rows true); and value, low and high for each figure. The precision
         of a class that was never predicted is NaN.
+
+    Raises:
+        ValueError: a label or a prediction is none of the names.
     """
     with warnings.catch_warnings():  # the NaN in the table says it
         warnings.simplefilter("ignore", UndefinedMetricWarning)
-        return _judge_predictions(predictions, seed)
+        return _judge_predictions(predictions, seed, list(class_names), rare_class)
 
 
-def _judge_predictions(predictions: pd.DataFrame, seed: int) -> dict:
-    labels = predictions.label.map(CLASS_NAMES.index).to_numpy()
-    predicted = predictions.prediction.map(CLASS_NAMES.index).to_numpy()
-    matrix = confusion_matrix(labels, predicted)
-
-    hits, n_covid, called = matrix[COVID, COVID], matrix[COVID].sum(), matrix[:, COVID].sum()
-    # an image without a patient_id counts as a patient of its own
-    known = predictions.patient_id != ""
-    groups = predictions.patient_id.where(known, predictions.path).to_numpy()
+def _judge_predictions(predictions: pd.DataFrame, seed: int, class_names, rare_class) -> dict:
+    labels = _ids(predictions.label, class_names)
+    predicted = _ids(predictions.prediction, class_names)
+    matrix = confusion_matrix(labels, predicted, len(class_names))
     figures = {
         "accuracy": (
             accuracy(matrix),
             wilson_interval(int(np.trace(matrix)), int(matrix.sum())),
-        ),
-        "COVID-19 recall": (
-            recall(matrix)[COVID],
-            wilson_interval(int(hits), int(n_covid)),
-        ),
-        "COVID-19 precision": (
-            precision(matrix)[COVID],
-            wilson_interval(int(hits), int(called)),
-        ),
-        "macro F1": (
-            _macro_f1(matrix),
-            bootstrap_interval(_macro_f1, labels, predicted, groups, seed=seed),
-        ),
+        )
     }
+    if rare_class is None and CLASS_NAMES[COVID] in class_names:
+        rare_class = CLASS_NAMES[COVID]
+    if rare_class is not None:
+        rare = rare_class if rare_class not in class_names else class_names.index(rare_class)
+        check_class_ids([rare], len(class_names), "rare_class")
+        hits, n, called = matrix[rare, rare], matrix[rare].sum(), matrix[:, rare].sum()
+        figures[f"{class_names[rare]} recall"] = (
+            recall(matrix)[rare],
+            wilson_interval(int(hits), int(n)),
+        )
+        figures[f"{class_names[rare]} precision"] = (
+            precision(matrix)[rare],
+            wilson_interval(int(hits), int(called)),
+        )
+    # an image without a patient_id counts as a patient of its own
+    known = predictions.patient_id.notna() & (predictions.patient_id != "")
+    groups = predictions.patient_id.where(known, predictions.path).astype(str).to_numpy()
+    figures["macro F1"] = (
+        _macro_f1(matrix),
+        bootstrap_interval(
+            _macro_f1, labels, predicted, groups, seed=seed, n_classes=len(class_names)
+        ),
+    )
     table = {name: {"value": v, "low": lo, "high": hi} for name, (v, (lo, hi)) in figures.items()}
     return {"n": int(matrix.sum()), "confusion": matrix.tolist(), **table}
 
 
-def figures_row(predictions: pd.DataFrame, seed: int = 0) -> dict:
+def _ids(names: pd.Series, class_names) -> np.ndarray:
+    strange = sorted(set(names[~names.isin(class_names)].astype(str)))
+    if strange:
+        known = ", ".join(map(str, class_names))
+        said = f"{names.name} {', '.join(map(repr, strange))}"
+        raise ValueError(f"{said} is no class: give class_names; now {known}")
+    return names.map(list(class_names).index).to_numpy(int)
+
+
+def figures_row(
+    predictions: pd.DataFrame, seed: int = 0, class_names=CLASS_NAMES, rare_class=None
+) -> dict:
     """Return the figures of `judge_predictions` as one row: n, and each with its interval."""
-    figures = judge_predictions(predictions, seed)
+    figures = judge_predictions(predictions, seed, class_names, rare_class)
     row = {"n": figures.pop("n")}
     figures.pop("confusion")
     for name, figure in figures.items():
@@ -104,13 +139,14 @@ def figures_row(predictions: pd.DataFrame, seed: int = 0) -> dict:
     return row
 
 
-def per_class_table(confusion) -> pd.DataFrame:
+def per_class_table(confusion, class_names=CLASS_NAMES) -> pd.DataFrame:
     """Return precision, recall, specificity, F1 and F2 for each class, as in Table 4.
 
     Args:
-        confusion: counts (3, 3), rows true.
+        confusion: counts (C, C), rows true.
+        class_names: C names.
     """
-    return pd.DataFrame(class_rows(confusion, CLASS_NAMES)).set_index("class")
+    return pd.DataFrame(class_rows(confusion, class_names)).set_index("class")
 
 
 def as_text(table: pd.DataFrame, names) -> pd.DataFrame:
@@ -193,7 +229,7 @@ def chance_error(probs, n_bins: int = 15, seed: int = 0, n_draws: int = 200) -> 
         the mean error, 0 to 1. Vaicenavicius et al., "Evaluating model calibration in
         classification" (2019), section 4.
     """
-    probs = np.asarray(probs)
+    probs = check_finite(probs, "probs")
     limits, rng = probs.astype(float).cumsum(axis=1), np.random.default_rng(seed)
     limits /= limits[:, -1:]
     draws = [(rng.random((len(probs), 1)) > limits).sum(axis=1) for _ in range(n_draws)]

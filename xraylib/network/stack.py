@@ -12,7 +12,7 @@ import numpy as np
 from keras import layers
 
 from xraylib import data, pretrained
-from xraylib.config import CLASS_NAMES, IMAGE_SIZE, RunConfig
+from xraylib.config import CLASS_NAMES, COVID, IMAGE_SIZE, RunConfig
 from xraylib.network.machinery.weights import vgg16_weights_path
 
 FEATURES = "block5_pool"  # the last frozen layer; its output is what `features` keeps
@@ -29,17 +29,20 @@ def build_classifier(
     Args:
         scaling: `report` or `vgg16`, see `build_base`. The heads of the package were trained with
             the report's.
-        head: a trained model of `build_head` whose weights are copied; new weights without.
+        head: a trained model of `build_head` whose weights are copied, of any number of classes;
+            new weights and the report's three without.
         weights: in place of `head`, trained weights by name or path, see `load_head`.
         weights_path: a file of VGG16's weights; found or fetched without, see
             `vgg16_weights_path`.
 
     Returns:
-        a model from (B, 224, 224, 1) grey values 0..255 to logits (B, 3). VGG16's layers are
+        a model from (B, 224, 224, 1) grey values 0..255 to logits (B, C). VGG16's layers are
         frozen, and every layer can be asked for by name.
     """
     base = build_base(scaling, weights_path)
-    model = keras.Model(base.input, stack_head(base.output), name="stacked_vgg16")
+    n_classes = len(CLASS_NAMES) if head is None else head.output_shape[-1]
+    logits = stack_head(base.output, n_classes=n_classes)
+    model = keras.Model(base.input, logits, name="stacked_vgg16")
     if head is not None:
         copy_weights(head, model)
     return model if weights is None else load_head(model, weights)
@@ -75,15 +78,16 @@ def build_base(scaling: str = "report", weights_path=None) -> keras.Model:
     return base
 
 
-def stack_head(features, conv=layers.Conv2D):
+def stack_head(features, conv=layers.Conv2D, n_classes: int = len(CLASS_NAMES)):
     """Stack the report's own layers on VGG16's features.
 
     Args:
         features: a tensor (B, 7, 7, 512).
         conv: the class of the two convolutions.
+        n_classes: C, the report's three by default.
 
     Returns:
-        logits, a tensor (B, 3). The softmax is left to the loss: Grad-CAM needs the score before
+        logits, a tensor (B, C). The softmax is left to the loss: Grad-CAM needs the score before
         it.
     """
     x = conv(512, 3, activation="relu", name="block6_conv1")(features)  # 7 x 7 -> 5 x 5
@@ -92,24 +96,26 @@ def stack_head(features, conv=layers.Conv2D):
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(64, activation="relu", name="dense")(x)
     x = layers.Dropout(0.5, name="dropout")(x)
-    return layers.Dense(len(CLASS_NAMES), name="logits", dtype="float32")(x)
+    return layers.Dense(n_classes, name="logits", dtype="float32")(x)
 
 
-def build_head(side: int = 7, conv=layers.Conv2D, weights=None) -> keras.Model:
+def build_head(
+    side: int = 7, conv=layers.Conv2D, weights=None, n_classes: int = len(CLASS_NAMES)
+) -> keras.Model:
     """Build the part that is trained, to be fed with features.
 
     Args:
         side: the side of the feature maps. The pool keeps the top left 2 x 2 of block6_conv2's 3 x
             3 cells only, so the last row and column of the features never count: 6 gives the same
             logits and gradients as 7, with less to compute.
-        conv: as in `stack_head`.
+        conv, n_classes: as in `stack_head`.
         weights: trained weights by name or path, see `load_head`; new weights without.
 
     Returns:
-        a model from (B, side, side, 512) to logits (B, 3) float32.
+        a model from (B, side, side, 512) to logits (B, C) float32.
     """
     features = keras.Input((side, side, 512), name="features")
-    head = keras.Model(features, stack_head(features, conv), name="head")
+    head = keras.Model(features, stack_head(features, conv, n_classes), name="head")
     return head if weights is None else load_head(head, weights)
 
 
@@ -158,24 +164,29 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
             layer.set_weights(source.get_layer(layer.name).get_weights())
 
 
-def train_head(head: keras.Model, features, labels, config: RunConfig) -> list[dict]:
+def train_head(
+    head: keras.Model, features, labels, config: RunConfig, rare_class=COVID
+) -> list[dict]:
     """Train a head: Adam, cross-entropy, up-sampled batches (the report's Table 3).
 
     Args:
         head: what `build_head` returns; its weights change.
         features: float (N, 7, 7, 512), of the training images.
-        labels: int (N,), ids into `CLASS_NAMES`.
+        labels: int (N,), class ids.
         config: learning rate and decay, batch size, up-sampling rate, epochs, seed.
+        rare_class: the class to up-sample, see `data.upsampled_batches`.
 
     Returns:
         one dict for each epoch: epoch, loss and accuracy, both means over its batches.
     """
     compile_head(head, config)
-    targets = np.eye(len(CLASS_NAMES), dtype=np.float32)[labels]  # one-hot
+    targets = np.eye(head.output_shape[-1], dtype=np.float32)[labels]  # one-hot
     history = []
     for epoch in range(config.epochs):
         rng = np.random.default_rng([config.seed, epoch])
-        batches = data.upsampled_batches(labels, config.batch_size, config.upsampling_rate, rng)
+        batches = data.upsampled_batches(
+            labels, config.batch_size, config.upsampling_rate, rng, rare_class
+        )
         judged, sizes = [], []
         for rows in batches:
             judged.append(head.train_on_batch(features[rows], targets[rows]))
@@ -196,8 +207,9 @@ def compile_head(head: keras.Model, config: RunConfig, adam=keras.optimizers.Ada
 
 
 def predict_logits(head: keras.Model, features, batch_size: int = 256) -> np.ndarray:
-    """Return logits float32 (N, 3) of a trained head for features (N, 7, 7, 512)."""
+    """Return logits float32 (N, C) of a trained head for features (N, 7, 7, 512)."""
     side = head.input_shape[1]
     starts = range(0, len(features), batch_size)
     logits = [head(features[i : i + batch_size, :side, :side], training=False) for i in starts]
-    return np.concatenate(logits) if logits else np.empty((0, len(CLASS_NAMES)), np.float32)
+    none = np.empty((0, head.output_shape[-1]), np.float32)
+    return np.concatenate([none, *logits])
