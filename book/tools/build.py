@@ -45,6 +45,8 @@ ERROR_LINES = 15
 # Quick chapters: one starts, draws or waits while the other computes; runs are shared.
 # Others compute for so long that they had better do so one after the other, on all cores.
 AT_ONCE = {"smoke": 2, "quick": 2}
+# What the other chapters' tables decide: run when they are done, and again whenever one has run.
+LAST = ("07_claims",)
 LOG_SECONDS = 30  # between two lines of progress where no terminal shows a bar
 BAR = "{bar:10} {n_fmt} of {total_fmt} cells [{elapsed}]{postfix}"
 THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -269,6 +271,8 @@ def execute(source: Path, profile: str, folder: Path, stamp: str, news=None) -> 
         raise BookError(f"{source.name} failed:\n{message}\nsee {failed}") from error
     failed.unlink(missing_ok=True)
     add_run_note(notebook, profile)
+    links.add_cell_anchors(notebook)
+    links.point_to_pages(notebook)
     links.add_function_links(notebook)
     pages.gather_machinery(notebook)
     pages.fold_bookkeeping(notebook)
@@ -304,6 +308,8 @@ def execute_all(root: Path, profile: str, only: str | None) -> None:
     ]
     if not stale:
         return
+    if not only:
+        stale += [path for path in chapters if path.stem in LAST and path not in stale]
     at_once = min(AT_ONCE.get(profile, 1), len(stale))
     # the last chapters take longest: begun first, none is left to run alone
     order = stale if at_once == 1 else stale[::-1]
@@ -313,12 +319,17 @@ def execute_all(root: Path, profile: str, only: str | None) -> None:
         news = manager.Queue()
         follower = Thread(target=progress.follow, args=(news,), daemon=True)
         follower.start()
-        running = [
-            pool.submit(execute, source, profile, folder, stamps[source], news) for source in order
-        ]
         try:
-            for done in as_completed(running):
-                news.put((done.result(), None, None))  # behind its cells, in the same queue
+            for part in (
+                [source for source in order if source.stem not in LAST],
+                [source for source in order if source.stem in LAST],
+            ):
+                running = [
+                    pool.submit(execute, source, profile, folder, stamps[source], news)
+                    for source in part
+                ]
+                for done in as_completed(running):
+                    news.put((done.result(), None, None))  # behind its cells, in the same queue
         except BookError:
             pool.shutdown(cancel_futures=True)
             raise

@@ -1,13 +1,15 @@
-"""Links from a chapter to the documentation of the functions that its cells call."""
+"""Links of a chapter: to the documentation of what its cells call, and to single cells."""
 
 import ast
 import importlib
 import inspect
+import re
 
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
 PACKAGE = "xraylib"
+CELL_LINK = re.compile(r'(href="\w+)\.ipynb#cell-')  # in a notebook; a page ends in .html
 
 
 def functions_used(notebook: nbformat.NotebookNode) -> list[str]:
@@ -70,3 +72,19 @@ def add_function_links(notebook: nbformat.NotebookNode) -> None:
         return
     text = ":::{dropdown} Functions used in this chapter\n" + ",\n".join(links) + "\n:::"
     notebook.cells.insert(places[0] + 1, nbformat.v4.new_markdown_cell(text, id="functions"))
+
+
+def add_cell_anchors(notebook: nbformat.NotebookNode) -> None:
+    """Give each code cell a place to link to, `cell-` and its id, in the prose before it."""
+    for before, cell in zip(notebook.cells, notebook.cells[1:], strict=False):
+        if cell.cell_type == "code" and before.cell_type == "markdown":
+            before.source += f'\n\n<a class="cell-anchor" id="cell-{cell.id}"></a>'
+
+
+def point_to_pages(notebook: nbformat.NotebookNode) -> None:
+    """Let links to cells in what a cell shows lead to pages, not to notebooks."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            shown = output.get("data", {})
+            if "text/html" in shown:
+                shown["text/html"] = CELL_LINK.sub(r"\1.html#cell-", shown["text/html"])

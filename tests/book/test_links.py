@@ -7,8 +7,11 @@ import re
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from chromium import HTML, needs_book
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from tools import build, links
+
+from xraylib import report
 
 API = {path.stem: path.read_text("utf8") for path in (build.ROOT / "book/api").glob("*.md")}
 FILES = (build.ROOT / "xraylib").rglob("*.py")
@@ -94,3 +97,27 @@ def test_chapters_call_functions_where_they_are_documented(path):
         module_name, _, function = documented.rpartition(".")
         module = importlib.import_module(module_name)
         assert getattr(module, function).__module__ == module_name, name
+
+
+def test_each_cell_can_be_linked_to():
+    cells = [new_markdown_cell("Look:"), new_code_cell("1", id="one"), new_code_cell("2", id="two")]
+    notebook = new_notebook(cells=cells)
+    links.add_cell_anchors(notebook)
+    assert cells[0].source == 'Look:\n\n<a class="cell-anchor" id="cell-one"></a>'
+
+
+def test_links_to_cells_lead_to_pages_in_what_a_cell_shows():
+    text = '<a href="02_dataset.ipynb#cell-a">x</a> <a href="02_dataset.ipynb">y</a>'
+    shown = new_output("display_data", data={"text/html": text})
+    notebook = new_notebook(cells=[new_code_cell("1", outputs=[shown])])
+    links.point_to_pages(notebook)
+    page = notebook.cells[0].outputs[0].data["text/html"]
+    assert page == text.replace("ipynb#", "html#")
+
+
+@pytest.mark.built
+@needs_book
+def test_every_claim_links_to_a_place_in_the_built_book():
+    for claim in report.load_claims().itertuples():
+        page = (HTML / "notebooks" / f"{claim.page}.html").read_text("utf8")
+        assert f'id="cell-{claim.cell}"' in page, claim.id

@@ -1,4 +1,5 @@
 import os
+import random
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from sklearn.metrics import classification_report
 
 from xraylib import config, data, metrics, report
+from xraylib.sources import covidx
 
 EXPERIMENTS = list(report.CONFUSION)
 PREDICTIONS = Path(os.environ.get("XRAYLIB_HOME", ""), "data", "report")
@@ -121,3 +123,41 @@ def test_confusion_is_counted_from_the_authors_predictions(name):
     labels, predictions = (np.load(file) for file in files)
     counted = metrics.confusion_matrix(labels, predictions)
     np.testing.assert_array_equal(counted, report.CONFUSION[name])
+
+
+def saved_predictions(name: str) -> np.ndarray:
+    file = PREDICTIONS / f"{MODELS[name]}pred.npy"
+    if not file.is_file():
+        pytest.skip("the authors' saved predictions are not in data/report below XRAYLIB_HOME")
+    n_covid = report.TABLE_1["COVID-19"]["test"]
+    return np.load(file)[-n_covid:] == config.COVID  # their labels are sorted
+
+
+@pytest.mark.parametrize("pair", report.COVID_FOUND_BY_ONE)
+def test_images_that_one_of_two_experiments_finds(pair):
+    first, second = map(saved_predictions, pair)
+    counted = int((first & ~second).sum()), int((~first & second).sum())
+    assert counted == report.COVID_FOUND_BY_ONE[pair]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_images_found_of_known_and_of_strange_patients(name):
+    found = saved_predictions(name)
+    images = covidx.read_lists()
+    covid = images[images.label == "COVID-19"].reset_index(drop=True)
+    order = list(range(len(covid)))
+    random.Random(19910806).shuffle(order)
+    known = set(covid.patient_id[order[:192]])
+    leaks = covid.patient_id[order[192 + 48 :][:26]].isin(known).to_numpy()
+    among = {
+        "patient in training": (int(found[leaks].sum()), int(leaks.sum())),
+        "stranger": (int(found[~leaks].sum()), int((~leaks).sum())),
+    }
+    assert among == report.COVID_FOUND_AMONG[name]
+
+
+def test_figure_6_rises_and_falls():
+    """Read off a picture: the two epochs agree with what curves of a training can do."""
+    for name in EXPERIMENTS:
+        assert report.FIGURE_6["accuracy"][40][name] <= report.FIGURE_6["accuracy"][49][name] < 1
+        assert report.FIGURE_6["loss"][40][name] > report.FIGURE_6["loss"][49][name] > 0

@@ -11,10 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         """.split(),
         "split": """
             SPLITS report_counts split_images split_patients rarest_class split_manifest
-            split_folds shared_patients counts_table
-        """.split(),
-        "batches": """
-            upsampled_batches
+            split_folds shared_patients counts_table upsampled_batches
         """.split(),
     },
 )

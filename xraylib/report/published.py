@@ -8,6 +8,10 @@ Printed numbers are copied from the report. Counted ones come from the authors' 
 and file lists; tests count them again where these are at hand.
 """
 
+from pathlib import Path
+
+import pandas as pd
+
 # Section 2: how many images the text says were collected. Table 1 says one more.
 IMAGES_IN_TEXT = 15_160
 # Section 2, Table 1: images by class and split, as printed. Its authors' notebook prints 6,372
@@ -28,6 +32,8 @@ TABLE_1_PERCENT = {
 }
 # Images of each class in the published lists, from which the split was made.
 LISTED = {"normal": 8851, "pneumonia": 6045, "COVID-19": 267}
+# Section 3.1, Figure 2: the shapes that it prints, from VGG16's output to the three classes.
+FIGURE_2 = ((7, 7, 512), (5, 5, 512), (3, 3, 512), (1, 1, 512), (512,), (64,), (3,))
 # Section 3.2.1, Table 2: the standard augmentation. Lowest and highest values.
 TABLE_2 = {
     "rotation (degrees)": (0, 10),
@@ -98,6 +104,20 @@ LEAKED_TEST_IMAGES = {"normal": (0, 885), "pneumonia": (2, 604), "COVID-19": (13
 # COVID-19 images that leak where the letters in the numbers of Figure 1 (39a, 39b, 39c) are taken
 # for images of one patient, see `sources.covidx.patient_name`.
 LEAKED_OF_JOINED_PATIENTS = 14
+# Counted from the authors' saved predictions, which are in one order: COVID-19 test images that
+# only the first, or only the second, of two experiments calls COVID-19.
+COVID_FOUND_BY_ONE = {
+    ("experiment 1", "experiment 2"): (4, 7),
+    ("experiment 1", "experiment 3"): (2, 8),
+    ("experiment 2", "experiment 3"): (2, 5),
+}
+# The same predictions beside the replayed list of test images, taken to be in its order: how many
+# COVID-19 images are found, by whether the patient has images in training too.
+COVID_FOUND_AMONG = {
+    "experiment 1": {"patient in training": (9, 13), "stranger": (8, 13)},
+    "experiment 2": {"patient in training": (9, 13), "stranger": (11, 13)},
+    "experiment 3": {"patient in training": (13, 13), "stranger": (10, 13)},
+}
 # Section 3.1 says that VGG16 was trained on about 15 million images. Simonyan and Zisserman (2014)
 # used the 1,000 classes of ILSVRC 2012, whose training set has this many.
 IMAGES_IN_TEXT_OF_VGG16 = 15_000_000
@@ -109,10 +129,12 @@ UNET_OF_ITS_MAKERS = {
     "JSRT": {"iou": 0.971, "dice": 0.985},
     "Montgomery": {"iou": 0.956, "dice": 0.972},
 }
-# Section 3.2.3 describes the U-Net as in its first paper; the makers' build_model.py has this.
-UNET_IN_CODE = {"padding": "same", "last kernel": 3, "outputs": 1}
+# Section 3.2.3 describes the U-Net as in its first paper; its makers' build_model.py has this.
+UNET_DESCRIBED = {"kernel": 3, "pool": 2, "padding": "none", "last kernel": 1, "outputs": 2}
+UNET_IN_CODE = {"kernel": 3, "pool": 2, "padding": "same", "last kernel": 3, "outputs": 1}
 # Where the code in the authors' repository does something else than the report says. Figure 7 was
 # drawn by gradCam_images.py: the titles in the figure and the names of its files are that script's.
+FIGURE_7_DRAWN_BY = ("gradCam_images.py", "apply_gradcam.py")
 RELEASED_CODE = {
     "up-sampling": ("data_module.py", "leaves the lines that add COVID-19 images as comments"),
     "Table 2": ("data_module.py", "also mirrors the images and changes their brightness"),
@@ -134,7 +156,59 @@ RELEASED_CODE = {
         "gives OpenCV's colours (blue first) to Matplotlib (red first), so red and blue swap",
     ),
 }
+# The random transforms of data_module.py: lowest and highest values.
+RELEASED_TRANSFORMS = {
+    "rotation (degrees)": (0, 10),  # either way
+    "horizontal shift (%)": (0, 10),
+    "vertical shift (%)": (0, 10),
+    "zoom (%)": (85, 115),
+    "brightness (%)": (90, 110),
+    "flips from left to right": (0, 1),
+}
+# The training of Draft_Model.py.
+RELEASED_TRAINING = {"learning rate": 0.001, "decay": 0.0001, "epochs": 50, "batch size": 100}
+# What four works that the report cites say of their own networks, from their abstracts; of [8]
+# the model CXR3-B of May 2020, from the page docs/models.md of its repository.
+OTHER_WORK = {
+    "[2] Narin et al.": {
+        "network": "ResNet50",
+        "classes": "COVID-19, normal",
+        "COVID-19 images": "50",
+        "reports": "accuracy 98 %, in five folds",
+    },
+    "[4] Zhang et al.": {
+        "network": "anomaly detection",
+        "classes": "COVID-19, other pneumonia",
+        "COVID-19 images": "100",
+        "reports": "sensitivity 96.0 %, specificity 70.7 %",
+    },
+    "[3] Tartaglione et al.": {
+        "network": "ResNet, DenseNet and others",
+        "classes": "COVID-19, not COVID-19",
+        "COVID-19 images": "of one hospital and others",
+        "reports": "no single number: it warns of biases in small data",
+    },
+    "[8] COVID-Net": {
+        "network": "one of its own",
+        "classes": "COVID-19, pneumonia, normal",
+        "COVID-19 images": "COVIDx",
+        "reports": "accuracy 93.3 %, sensitivity 91.0 %",
+    },
+}
 # Ozturk et al., "Automated detection of COVID-19 cases using deep neural networks with X-ray
 # images", Computers in Biology and Medicine 121 (2020): mean accuracy over three classes, five
 # image-level folds whose test fold also served for validation.
 DARKCOVIDNET_ACCURACY = 0.8702
+
+CLAIMS = Path(__file__).with_name("claims.csv")
+
+
+def load_claims() -> pd.DataFrame:
+    """Return the report's claims, in the order of its sections.
+
+    Returns:
+        one row per claim: id; section; kind; says, the claim in our words; printed, its digits as
+        the report prints them; decided_by and of, see `studies.judge_claim`; page and cell, the
+        notebook and the cell that show it. All text, "" where there is nothing.
+    """
+    return pd.read_csv(CLAIMS, dtype=str, keep_default_na=False)

@@ -1,4 +1,4 @@
-"""Beyond the report: unseen hospitals, better stacks, tuning, concepts."""
+"""Beyond the report: its claims judged, unseen hospitals, better stacks, tuning, concepts."""
 
 import lazy_loader
 
@@ -22,6 +22,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         """.split(),
         "concept_vectors": """
             discover_concepts compare_with_regions name_concepts score_networks
+        """.split(),
+        "claims": """
+            VERDICTS judge_claims judge_claim claims_page
         """.split(),
         "external": """
             HospitalRecipe CANDIDATES find_model load_head load_recipe build_external_model
