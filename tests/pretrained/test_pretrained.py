@@ -1,6 +1,7 @@
 """Weights that come with the package: kept, read, checked, refused."""
 
 import datetime
+import os
 
 import numpy as np
 import pytest
@@ -89,3 +90,33 @@ def test_every_card_of_the_package_is_whole():
 def test_every_file_has_a_card():
     kept = {path.stem for path in pretrained.FOLDER.glob("*.npz")}
     assert kept == set(pretrained.names())
+
+
+USERS_HOME = os.environ.get("XRAYLIB_HOME")  # as the tests were called
+
+
+def test_the_head_gives_the_figures_on_its_card():
+    """Where the features of its data set are kept: to compute them takes minutes."""
+    from tools import pretrained as training
+
+    from xraylib import metrics, network
+    from xraylib.config import home, profile
+    from xraylib.images import Preprocessing
+
+    config = profile("real")
+    if not (USERS_HOME and (home("data") / config.dataset / "metadata.csv").exists()):
+        pytest.skip("needs darkcovidnet in XRAYLIB_HOME/data")
+    manifest = training.some_of_each(config)
+    precision = network.fastest_precision()
+    settings = network.FeatureSettings(Preprocessing(), config.scaling, precision=precision)
+    kept = home("features") / f"{network.content_key(manifest, settings)}.npy"
+    if not kept.exists():
+        pytest.skip("needs kept features of darkcovidnet: make pretrained ONLY=head")
+    rows = np.flatnonzero(manifest.split != "train")
+    head = network.build_head(6, weights="real")
+    logits = network.predict_logits(head, np.load(kept, mmap_mode="r")[rows])
+    table = metrics.predictions_table(manifest.iloc[rows], logits)
+    figures, card = metrics.judge_predictions(table, config.seed), pretrained.card("head")
+    for name in training.FIGURES:
+        assert figures[name]["value"] == pytest.approx(card["figures"][name]["value"], abs=5e-4)
+    assert (len(table), table.patient_id.nunique()) == (card["n"], card["patients"])

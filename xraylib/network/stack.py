@@ -17,7 +17,7 @@ from xraylib.network.machinery.weights import vgg16_weights_path
 
 FEATURES = "block5_pool"  # the last frozen layer; its output is what `features` keeps
 LEARNT = ("block6_conv1", "block6_conv2", "dense", "logits")  # the layers that are trained
-TRAINED = {"real": "head", "phantoms": "head_phantoms"}  # the names of heads in the package
+TRAINED = {"real": "head"}  # the names of heads that come with the package
 CAFFE_MEANS = (103.939, 116.779, 123.68)  # blue, green, red, as VGG16 was trained
 
 
@@ -124,8 +124,9 @@ def load_head(model: keras.Model, weights) -> keras.Model:
 
     Args:
         model: what `build_head` or `build_classifier` returns.
-        weights: `real` or `phantoms`, what experiment 1 learnt from these and what comes with the
-            package, see `pretrained.card`; or the path of a run's `head.weights.h5`.
+        weights: `real`, what experiment 1 learnt from real radiographs and what comes with the
+            package, see `pretrained.card`; or the path of a run's `head.weights.h5`, such as
+            `run.folder / "head.weights.h5"` of a run on phantoms.
 
     Raises:
         ValueError: there is no such name and no such file; or the file holds another model.
