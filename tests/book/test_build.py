@@ -94,6 +94,19 @@ def test_a_notebook_runs_in_its_own_folder_on_this_python(root):
 
 
 @pytest.mark.slow
+def test_what_the_others_decide_runs_when_they_are_done_and_again_with_each(root, monkeypatch):
+    monkeypatch.setattr(build, "LAST", ("01_first",))
+    table = root / "table.txt"
+    write_notebook(root, "02_second", f"open({str(table)!r}, 'w').write('two')")
+    write_notebook(root, "01_first", f"print(open({str(table)!r}).read())")
+    build.execute_all(root, "quick", None)  # of which the last begins first, but for this one
+    assert printed(root, "01_first").strip() == "two"
+    write_notebook(root, "02_second", f"open({str(table)!r}, 'w').write('three')")
+    build.execute_all(root, "quick", None)
+    assert printed(root, "01_first").strip() == "three"
+
+
+@pytest.mark.slow
 def test_quick_chapters_run_beside_each_other_and_share_the_cores(root):
     code = f"import os\nprint(*[os.environ[name] for name in {build.THREADS}])"
     for name in ("01_first", "02_second"):

@@ -97,6 +97,21 @@ def test_a_table_of_another_shape_leaves_a_claim_open(monkeypatch):
         assert judged.verdict == OPEN and "column" in judged.number
 
 
+def test_every_table_that_is_kept_decides_its_claim(ledger):
+    """Only tables that no run has measured leave a claim open; a changed column would, too."""
+    said = ledger.number[(ledger.verdict == OPEN) & (ledger.decided_by != "")]
+    assert not said.str.contains("no column|no row|another form").any()
+
+
+@pytest.mark.parametrize(("low", "verdict"), [(-0.1, HOLDS), (0.1, FAILS)])
+def test_maps_are_judged_by_their_gain_over_the_floor(monkeypatch, low, verdict):
+    row = {"maps": "grad_cam", "layer": "block6_conv2", "check": "energy inside"}
+    row |= {"marks": "COVID-19 lesions", "gain": 0.2, "gain_low": low, "gain_high": 0.3}
+    table = pd.DataFrame([row | {"floor": "edges", "n": 34}])
+    monkeypatch.setattr(report, "load_table", lambda profile, name: table)
+    assert studies.judge_claim("maps_miss_lesions", "").verdict == verdict
+
+
 def test_tables_on_radiographs_come_first(monkeypatch):
     asked = []
 
