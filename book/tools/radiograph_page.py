@@ -241,12 +241,16 @@ def check() -> dict | None:
     if "chest_check" not in pretrained.names():
         return None
     arrays, figures = pretrained.load("chest_check"), pretrained.card("chest_check")["figures"]
+    figures = dict(figures)
     home, other = figures.pop("radiographs of the same sets, left out"), figures.pop(OTHER)
-    away = [figure["value"] for figure in figures.values()]
+    away, n = (
+        [figure["value"] for figure in figures.values()],
+        sum(f["n"] for f in figures.values()),
+    )
     told = (
         f"This check flagged {other['value']:.0%} of {other['n']} pictures of other things, "
-        f"{home['value']:.0%} of {home['n']} radiographs of the kind that taught it, and "
-        f"{min(away):.0%} to {max(away):.0%} of those of {len(away)} other hospitals."
+        f"{home['value']:.0%} of {home['n']} radiographs of the kind that taught it, and, by "
+        f"hospital, {min(away):.0%} to {max(away):.0%} of {n} radiographs of {len(away)} others."
     )
     return {
         "mean": arrays["mean"].tolist(),
