@@ -208,6 +208,9 @@ UNCLEAR = {
     "blank": (b"\n \n", "metadata.csv: empty"),
     "a workbook": (b"PK\x03\x04\0\0\0\0xl", "metadata.csv: no text; save it as CSV"),
     "unequal rows": (b"filename,label\na.png,x,y\n", "row 2 has 3 fields and the header 2"),
+    "separators": (b",,;\n\x1c\n", "metadata.csv: "),
+    "two of a name": (b"label,label\nx,y\n", "two columns called 'label'"),
+    "a quote without end": (b'a,"' + b"x" * 200_000, "metadata.csv: no table"),
     "no header": (b"a.png,normal\nb.png,normal\n", "no column filename, .*; found a.png, normal"),
 }
 

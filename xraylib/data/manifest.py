@@ -1,6 +1,7 @@
 """Manifests: pandas tables with one row per image, read from a folder and checked."""
 
 import csv
+import io
 from collections import Counter
 from pathlib import Path
 
@@ -97,7 +98,9 @@ def from_class_folders(folder, class_names=CLASS_NAMES) -> pd.DataFrame:
     strange = set(manifest.label) - set(known)
     called = ", ".join(known) or "by its class"
     if "" in manifest.label.tolist() or manifest.empty:
-        raise ManifestError(f"{folder}: no images in folders called {called}; found images in none")
+        raise ManifestError(
+            f"{folder}: no images in folders called {called}; found images in none: sort them so"
+        )
     if strange:
         raise ManifestError(
             f"{folder}: images in {', '.join(sorted(strange))}; a folder of images is called "
@@ -168,7 +171,9 @@ def _from_any_table(folder: Path) -> pd.DataFrame:
     outside = [n for n in table.filename if Path(n).is_absolute() or ".." in Path(n).parts]
     if outside:
         names = ", ".join(map(files.printable, outside))
-        raise ManifestError(f"{folder / 'metadata.csv'}: outside the folder: {names}")
+        raise ManifestError(
+            f"{folder / 'metadata.csv'}: outside the folder: {names}; copy these files into it"
+        )
     base = folder / "images" if (folder / "images").is_dir() else folder
     manifest = table[[name for name in COLUMNS if name in table]]
     sides = {c: pd.to_numeric(table[c], "coerce") for c in ("height", "width") if c in table}
@@ -197,24 +202,38 @@ def read_table(path, needed=()) -> pd.DataFrame:
         text = content.decode(encoding)
     except UnicodeDecodeError:
         text = content.decode("cp1252", "replace")
-    if "\0" in text or not text.strip():
+    try:
+        rows = _rows(text)
+    except csv.Error as error:
+        raise ManifestError(f"{path}: no table ({error}); save it as CSV") from None
+    if "\0" in text or not rows:
         raise ManifestError(f"{path}: {'no text' if text.strip() else 'empty'}; save it as CSV")
-    lines = text.splitlines()
-    separator = max(",;\t", key=lines[0].count)
-    rows = [r for r in csv.reader(lines, delimiter=separator, skipinitialspace=True) if any(r)]
     columns = [name.strip() for name in rows[0]]
+    twice = [name for name in columns if columns.count(name) > 1]
+    if twice:
+        raise ManifestError(f"{path}: two columns called {twice[0]!r}: rename one of them")
     uneven = [k for k, row in enumerate(rows, start=1) if len(row) != len(columns)]
     if uneven:
         raise ManifestError(
             f"{path}: row {uneven[0]} has {len(rows[uneven[0] - 1])} fields and the header "
-            f"{len(columns)}, separated by {separator!r}: put fields that hold it in quotes"
+            f"{len(columns)}: put fields that hold the separator in quotes"
         )
     missing = [name for name in needed if name not in columns]
     if missing:
         found = ", ".join(columns)
-        raise ManifestError(f"{path}: no column {', '.join(missing)}; found {found}")
+        raise ManifestError(
+            f"{path}: no column {', '.join(missing)}; found {found}: rename or add it"
+        )
     table = pd.DataFrame(rows[1:], columns=columns, dtype=object)
     return table.apply(lambda column: column.str.strip())
+
+
+def _rows(text: str) -> list[list[str]]:
+    """Return the rows of a table that are not blank; the first one tells the separator."""
+    first = text.lstrip().partition("\n")[0]
+    separator = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    return [row for row in reader if any(field.strip() for field in row)]
 
 
 def check_manifest(
@@ -233,7 +252,7 @@ def check_manifest(
     """
     missing = [column for column in COLUMNS if column not in manifest]
     if missing:
-        raise ManifestError(f"a manifest needs the columns {', '.join(missing)}")
+        raise ManifestError(f"a manifest needs the columns {', '.join(missing)}: add them")
     if len(manifest) == 0:
         raise ManifestError("1 faults in the manifest:\nno images")
     manifest = check_columns(manifest, filled=("path", "label"), text=COLUMNS)
@@ -287,7 +306,13 @@ def check_columns(manifest: pd.DataFrame, filled=(), text=()) -> pd.DataFrame:
         values = values.where(values.notna() & (values != ""), "")
         lacking = (values == "").to_numpy()
         if name in filled and lacking.any():
-            raise ManifestError(_lacking(manifest, name, lacking))
+            row = int(np.argmax(lacking))
+            first = manifest.path.iloc[row] if "path" in manifest else f"row {row}"
+            other = "split by image" if name == "patient_id" else "leave these rows out"
+            raise ManifestError(
+                f"{lacking.sum()} images have no {name} (first: {first}); fill the column, "
+                f"or {other}"
+            )
         is_text = values.map(lambda value: isinstance(value, str)) & ~lacking
         if is_text.any() and not (is_text | lacking).all():
             numbers = values.index[~(is_text | lacking)][:SHOWN].tolist()
@@ -297,12 +322,6 @@ def check_columns(manifest: pd.DataFrame, filled=(), text=()) -> pd.DataFrame:
             )
         clean[name] = values
     return manifest.assign(**clean)
-
-
-def _lacking(manifest: pd.DataFrame, name: str, lacking: np.ndarray) -> str:
-    first = manifest.path[lacking].iloc[0] if "path" in manifest else f"row {np.argmax(lacking)}"
-    other = ", or split by image" if name == "patient_id" else ", or leave these rows out"
-    return f"{lacking.sum()} images have no {name} (first: {first}); fill the column{other}"
 
 
 def class_names_of(manifest: pd.DataFrame) -> tuple:

@@ -194,14 +194,14 @@ def _check_mask(image, mask) -> np.ndarray:
         raise ValueError("this view needs a lung mask, and the image has none: predict it first")
     mask = np.asarray(mask)
     if mask.shape != image.shape:
-        raise ValueError(
-            f"mask of {mask.shape} (H, W) for an image of {image.shape}: make them one"
-        )
+        raise ValueError(f"mask of {mask.shape} (H, W) for an image of {image.shape}: resize it")
     levels = np.unique(mask)
     if mask.dtype != bool and not set(levels.tolist()) <= {0, 1} and levels.tolist() != [0, 255]:
         raise ValueError(f"a mask with values {levels[:5].tolist()}: give bool, or 0 and 1")
     if not mask.any():
-        raise ValueError(f"an empty lung mask: none of its {mask.size:,} pixels is inside")
+        raise ValueError(
+            f"an empty lung mask: none of its {mask.size:,} pixels is inside; predict it again"
+        )
     return mask.astype(bool)
 
 

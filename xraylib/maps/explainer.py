@@ -5,7 +5,7 @@ equations themselves are in `equations`, as a textbook prints them.
 """
 
 from collections import Counter, defaultdict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import keras
 import numpy as np
@@ -66,7 +66,7 @@ class Explainer:
         shapes = self._shapes()
         self.map_layers = [name for name, shape in shapes.items() if len(shape) == 4]
         if not self.map_layers:
-            raise ValueError(f"model {model.name!r}: no layer gives a map (B, h, w, K) to explain")
+            raise ValueError(f"model {model.name!r}: no layer gives a map (B, h, w, K): add one")
         self.layers = [name for name in conv_layers(model) if name in shapes]
         self.layers = self.layers or self.map_layers
         wide = [name for name in self.map_layers if shapes[name][1] * shapes[name][2] > 1]
@@ -465,15 +465,13 @@ def _gives_probabilities(model: keras.Model) -> bool:
 def _sample_outputs(model: keras.Model) -> np.ndarray:
     """Return outputs for noise, put in before the last layer with weights if that can be done."""
     rng = np.random.default_rng(0)
-    try:
-        last = [layer for layer in model.layers if layer.weights][-1]
-        if isinstance(last, keras.Model):
-            raise ValueError("look at the whole")
-        end = keras.Model(last.input, model.outputs[0])
-        noise = rng.normal(0, 10, (64, *last.input.shape[1:]))
-    except (ValueError, AttributeError, IndexError, TypeError):
-        end = model
-        sides = [side or IMAGE_SIZE for side in model.inputs[0].shape[1:]]
-        noise = rng.normal(0, [[[[1.0]]], [[[1e2]]], [[[1e4]]]], (3, *sides))
+    sides = [side or IMAGE_SIZE for side in model.inputs[0].shape[1:]]
+    end, noise = model, rng.normal(0, [[[[1.0]]], [[[1e2]]], [[[1e4]]]], (3, *sides))
+    weighted = [layer for layer in model.layers if layer.weights]
+    if weighted and not isinstance(weighted[-1], keras.Model):
+        # a layer of several calls or one of several branches has no such end: look at the whole
+        with suppress(ValueError, AttributeError, TypeError):
+            end = keras.Model(weighted[-1].input, model.outputs[0])
+            noise = rng.normal(0, 10, (64, *weighted[-1].input.shape[1:]))
     outputs = end(tf.constant(noise, tf.float32), training=False)
     return _float32(tf.nest.flatten(outputs)[0]).numpy()

@@ -23,7 +23,7 @@ from IPython import get_ipython
 from PIL import Image
 
 from xraylib import images, metrics
-from xraylib.maps.equations import FORMULAS, upscale
+from xraylib.maps.equations import upscale
 from xraylib.maps.explainer import Explainer, live_cells
 
 QUALITY = 80  # of lossy WebP: a radiograph of 224 px takes about 7 KB
@@ -179,6 +179,7 @@ METHOD_NAMES = {
     "grad_cam": "Grad-CAM",
     "grad_cam_plus_plus": "Grad-CAM++",
     "layer_cam": "Layer-CAM",
+    "hires_cam": "HiResCAM",
     "score_cam": "Score-CAM",
 }
 WARNING = (
@@ -198,7 +199,7 @@ def layer_slider(
     radiographs,
     titles=None,
     layers=None,
-    methods=tuple(FORMULAS),
+    methods=("grad_cam", "grad_cam_plus_plus", "layer_cam"),
     start=None,
     class_names=None,
 ) -> "LayerSlider":
