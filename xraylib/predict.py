@@ -1,7 +1,9 @@
 """Probabilities for a folder of radiographs: `python -m xraylib.predict FOLDER [--maps OUT]`.
 
-Writes one CSV row a file on standard output: file, normal, pneumonia, COVID-19, flag, error. For
-teaching and research, never for diagnosis.
+Writes one CSV row a file on standard output: file, normal, pneumonia, COVID-19, answer, flag,
+error. The answer is the likeliest class, or "none of these" where an image is unlike all that
+taught the classifier. It comes fitted with the package; chapter 5.3 says how often such calls were
+right in hospitals that had been left out. For teaching and research, never for diagnosis.
 """
 
 import argparse
@@ -15,71 +17,72 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xraylib import files, images, lungs, maps, metrics, network, studies
-from xraylib.config import CLASS_NAMES, PROFILES
+from xraylib import files, images, lungs, maps, network, studies
+from xraylib.config import CLASS_NAMES
 from xraylib.images import ImageError
 from xraylib.images.reading import NO_IMAGE
 
-COLUMNS = ("file", *CLASS_NAMES, "flag", "error")
+COLUMNS = ("file", *CLASS_NAMES, "answer", "flag", "error")
 WARNING = "xraylib is for teaching and research, never for diagnosis"
 BATCH = 8
 OPACITY = 0.45  # of a map at its highest, over the radiograph
 
 
 class Predictor:
-    """The classifier for unseen hospitals with its U-Net, for one image after the other.
+    """The classifier for unseen hospitals with the U-Net that finds the lungs.
 
-    Args:
-        profile: `quick` was taught by phantoms, `real` and `report` by real radiographs.
+    Attributes:
+        head: its answers and a distance, see `studies.Head`.
+        view: what the network sees of a radiograph.
 
     Raises:
-        FileNotFoundError: it is not kept, and the data to fit it on are missing.
+        PretrainedError: weights are missing from the package, or damaged.
+        WeightsError: VGG16's weights are not at hand and could not be fetched.
     """
 
-    def __init__(self, profile: str = "real"):
-        folder = studies.find_model(profile)
-        self.recipe, self.head = studies.load_recipe(folder), studies.load_head(folder)
-        self.unet = lungs.load_unet(lungs.train_profile_unet(profile))
-        model = studies.build_external_model(self.head, self.recipe.taps)
-        self.explainer = maps.Explainer(model)
+    def __init__(self):
+        self.head, self.view = studies.load_shipped(), studies.VIEWS[studies.SHIPPED.view]
+        self.unet = lungs.load_unet("real", "in")
+        self._explainer = None  # built when a map is asked for
 
     def views(self, pictures: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Return what the classifier sees of images, uint8 (B, 224, 224), and their masks."""
+        """Return what the network sees of images, uint8 (B, size, size), and their masks."""
         masks = [studies.usable_mask(m) for m in lungs.segment_images(self.unet, pictures)]
         pairs = zip(pictures, masks, strict=True)
-        return np.stack([self.recipe.view.apply(*pair) for pair in pairs]), masks
+        return np.stack([self.view.apply(*pair) for pair in pairs]), masks
 
-    def probs(self, views: np.ndarray) -> np.ndarray:
-        """Return calibrated probabilities (B, 3) of views."""
-        logits = self.explainer.model.predict_on_batch(views[..., None].astype(np.float32))
-        return metrics.temperature_scale(logits, self.head.temperature)
+    def answer(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities (B, 3) of views, and which are unlike all classes, bool (B,)."""
+        features = studies.describe(views)
+        return self.head.probs(features), self.head.is_unlike(features)
 
     def heatmap(self, view: np.ndarray, class_id: int) -> np.ndarray:
-        """Return Grad-CAM of a class at the last convolution, float32 (224, 224), 0 to 1."""
-        last = self.explainer.layers[-1]
-        cells = self.explainer.explain(view, [class_id], [last])[last][0, 0]
+        """Return Grad-CAM of a class at the last convolution, float32 (size, size), 0 to 1."""
+        self._explainer = self._explainer or maps.Explainer(studies.build_model(self.head))
+        last = self._explainer.layers[-1]
+        cells = self._explainer.explain(view, [class_id], [last])[last][0, 0]
         return maps.upscale(cells, view.shape)
 
 
-def predict_folder(folder, profile: str = "real", maps=None) -> pd.DataFrame:
+def predict_folder(folder, maps=None) -> pd.DataFrame:
     """Predict every file of a folder and of the folders in it.
 
     Args:
         folder: a folder with radiographs; whatever is no image gets a row that says so.
-        profile: a profile whose classifier and U-Net.
-        maps: a folder for overlays of Grad-CAM maps of the predicted class, one PNG an image
+        maps: a folder for overlays of Grad-CAM maps of the likeliest class, one PNG an image
             under the image's own name and folders; made if missing. Without, no maps.
 
     Returns:
         one row per file: file (relative to the folder), a probability for each class (NaN for a bad
-        file), flag, what makes the image doubtful (see `images.flag_image`), and error, the reason
-        why it could not be predicted, or "". Masks and files of the system get no row.
+        file), answer, a class or `studies.NONE` ("" for a bad file), flag, what makes the image
+        doubtful (see `images.flag_image`), and error, why it could not be predicted, or "".
+        Masks and files of the system get no row.
 
     Raises:
-        FileNotFoundError: no such folder, or nothing in it; or no classifier and no data to fit
-            one on.
+        FileNotFoundError: no such folder, or nothing in it.
         NotADirectoryError: it is a file.
         ValueError: the maps would lie among the images.
+        PretrainedError, WeightsError: see `Predictor`.
     """
     folder = files.check_folder(folder)
     if maps is not None and Path(maps).resolve().is_relative_to(folder.resolve()):
@@ -88,7 +91,7 @@ def predict_folder(folder, profile: str = "real", maps=None) -> pd.DataFrame:
     paths = sorted(found.images + found.others)
     if not paths:
         raise FileNotFoundError(f"{folder}: {NO_IMAGE}")
-    predictor = Predictor(profile)
+    predictor = Predictor()
     rows = []
     with tqdm(total=len(paths), desc="predictions", unit=" files") as bar:
         for start in range(0, len(paths), BATCH):
@@ -108,11 +111,11 @@ def _predict_batch(predictor: Predictor, folder: Path, paths: list[Path], maps) 
     results = {}
     if pictures:
         views, masks = predictor.views(list(pictures.values()))
-        results = dict(zip(pictures, predictor.probs(views), strict=True))
+        results = dict(zip(pictures, zip(*predictor.answer(views), strict=True), strict=True))
         for path, view, mask in zip(pictures, views, masks, strict=True) if maps else ():
-            heatmap = predictor.heatmap(view, int(results[path].argmax()))
+            heatmap = predictor.heatmap(view, int(results[path][0].argmax()))
             target = Path(maps) / f"{path.relative_to(folder)}.png"
-            write_overlay(target, pictures[path], predictor.recipe.view.place(heatmap, mask))
+            write_overlay(target, pictures[path], predictor.view.place(heatmap, mask))
     flags = {path: images.flag_image(picture) for path, picture in pictures.items()}
     return [
         _row(path.relative_to(folder), results.get(path), flags.get(path), errors.get(path))
@@ -120,11 +123,12 @@ def _predict_batch(predictor: Predictor, folder: Path, paths: list[Path], maps) 
     ]
 
 
-def _row(file: Path, probs, flag, error) -> dict:
-    values = np.full(len(CLASS_NAMES), np.nan) if probs is None else probs
-    shares = dict(zip(CLASS_NAMES, values, strict=True))
+def _row(file: Path, result, flag, error) -> dict:
+    probs, unlike = result or (np.full(len(CLASS_NAMES), np.nan), False)
+    answer = "" if result is None else studies.NONE if unlike else CLASS_NAMES[int(probs.argmax())]
+    shares = dict(zip(CLASS_NAMES, probs, strict=True))
     name, error = files.as_utf8(file.as_posix()), files.as_utf8(error or "")
-    return {"file": name, **shares, "flag": flag or "", "error": error}
+    return {"file": name, **shares, "answer": answer, "flag": flag or "", "error": error}
 
 
 def write_overlay(path: Path, image: np.ndarray, heatmap: np.ndarray) -> None:
@@ -148,13 +152,12 @@ def main(arguments=None) -> int:
     """Run the command; returns 0 if at least one image was predicted, else 1."""
     parser = argparse.ArgumentParser(prog="python -m xraylib.predict", description=__doc__)
     parser.add_argument("folder", type=Path, help="with radiographs, also in folders below")
-    parser.add_argument("--profile", choices=PROFILES, default="real", help="whose classifier")
     parser.add_argument("--maps", type=Path, metavar="OUT", help="folder for Grad-CAM overlays")
     options = parser.parse_args(arguments)
     print(WARNING, file=sys.stderr)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the CSV alone goes to standard output
-            table = predict_folder(options.folder, options.profile, options.maps)
+            table = predict_folder(options.folder, options.maps)
     except (OSError, ValueError) as error:
         return _fail(error)
     except network.WeightsError as error:  # named here, or asking would load TensorFlow

@@ -5,10 +5,12 @@ make measure TABLE=repeats PROFILE=real
 
 import argparse
 
+import numpy as np
 import pandas as pd
+from sklearn.datasets import load_sample_images
 
-from xraylib import data, experiments, lungs, metrics, report, sources, studies
-from xraylib.config import PROFILES, RunConfig, profile
+from xraylib import data, experiments, images, lungs, metrics, report, sources, studies
+from xraylib.config import CLASS_NAMES, PROFILES, RunConfig, profile
 
 TIMES = 5  # trainings of each experiment
 
@@ -50,19 +52,100 @@ def unet_training(name: str) -> pd.DataFrame:
     return lungs.compare_training(sources.provide(profile(name)), drawn)
 
 
-def shortcuts(name: str) -> pd.DataFrame:
-    """How well each view tells the hospital, and the class at home and elsewhere."""
-    table = studies.measure_shortcuts(studies.manifest_with_masks(name))
-    return table.assign(data="multisource")
+POOL, FEWEST = 100, 3  # images of a class in a hospital: drawn from; below it none is taken
 
 
-def external(name: str) -> pd.DataFrame:
-    """Classifiers judged on hospitals that were left out of their training."""
-    config = profile(name).for_folds()
-    images = studies.thin_sources(studies.manifest_with_masks(name))
-    table = studies.compare_candidates(images, studies.CANDIDATES, config)
-    table = table.assign(trained_on="all other hospitals", seed=config.seed)
-    return table.assign(data="multisource")
+def real_hospitals(views=studies.VIEWS, per_cell: int = 40) -> tuple[dict, pd.DataFrame]:
+    """Return the pooled features of each view, and the images of the real hospitals.
+
+    All sizes are drawn from one pool, so that they share images. A class of which a hospital has
+    an image or two is left out: these would speak for the hospital.
+    """
+    pool = studies.thin_hospitals(studies.load_hospitals(), POOL)
+    manifest = studies.thin_hospitals(pool, per_cell)
+    enough = manifest.groupby(["site", "label"]).label.transform("size") >= FEWEST
+    manifest = lungs.predict_masks(manifest[enough].reset_index(drop=True))
+    return {v: studies.pooled_features(manifest, studies.VIEWS[v]) for v in views}, manifest
+
+
+def hospitals_curve(name: str) -> pd.DataFrame:
+    """What more hospitals for each class buy in hospitals left out, at equal numbers of images."""
+    return studies.hospital_curve(*real_hospitals(per_cell=28)).assign(data=HOSPITALS)
+
+
+def hospitals_unseen(name: str) -> pd.DataFrame:
+    """The recipe in hospitals left out, chosen each time without them; all, and each alone."""
+    features, manifest = real_hospitals([studies.SHIPPED.view])
+    recipes = studies.all_recipes(features)
+    judged = studies.judge_nested(features, manifest, recipes)
+    known = judged[judged.label != "other"]
+    rows = [{"tested on": "all"} | studies.figures_with_intervals(known)]
+    adults = known[~known.site.isin(studies.CHILDREN)]
+    rows.append({"tested on": "all of adults"} | studies.figures_with_intervals(adults))
+    for site, part in known.groupby("site"):
+        figures = studies.figures_with_intervals(part)
+        rows.append({"tested on": site, "recipe": part.recipe.iloc[0]} | figures)
+    return pd.DataFrame(rows).assign(tried=len(recipes), seed=0, data=HOSPITALS)
+
+
+def hospitals_steps(name: str) -> pd.DataFrame:
+    """Step by step: how well the hospital is told, and what is right in hospitals left out."""
+    features, manifest = real_hospitals(per_cell=28)
+    steps = [studies.Recipe(view, "one question", noise=0.0) for view in features]
+    steps += [studies.Recipe("cropped", noise=0.0), studies.SHIPPED]
+    return studies.measure_steps(features, manifest, steps).assign(data=HOSPITALS)
+
+
+def hospitals_calls(name: str) -> pd.DataFrame:
+    """What the shipped recipe answers in hospitals left out, how often that is right, and what it
+    answers to images that are no radiograph, or a radiograph that lies wrong."""
+    features, manifest = real_hospitals([studies.SHIPPED.view])
+    x = features[studies.SHIPPED.view]
+    judged = studies.judge_unseen(x, manifest, studies.SHIPPED)
+    judged = judged.assign(answer=studies.answer(judged), kind=judged.label)
+    children = judged.site.isin(studies.CHILDREN)
+    judged["kind"] = judged.kind.where(~children, judged.kind + ", children")
+    strange = strange_answers(studies.fit_shipped(x, manifest), manifest)
+    rows = []
+    for kind, part in pd.concat([judged, strange]).groupby("kind"):
+        for answer in (*CLASS_NAMES, studies.NONE):
+            rows.append(call_row("answers to", kind, answer, part, part.answer == answer))
+    right = judged.label.replace("other", studies.NONE) == judged.answer
+    for answer, part in judged.groupby("answer"):
+        rows.append(call_row("right among", "all", answer, part, right[part.index]))
+    return pd.DataFrame(rows).assign(seed=0, data=HOSPITALS)
+
+
+def call_row(asked: str, kind: str, answer: str, part: pd.DataFrame, true) -> dict:
+    mean = metrics.bootstrap_mean(true, part.patient_id)
+    counts = {"n": len(part), "patients": part.patient_id.nunique()}
+    interval = {"share": mean.value, "low": mean.low, "high": mean.high}
+    return {"asked": asked, "kind": kind, "answer": answer} | counts | interval
+
+
+def strange_answers(head, manifest: pd.DataFrame, each: int = 24) -> pd.DataFrame:
+    """Return what a head answers to photographs, and to radiographs that lie or look wrong."""
+    photographs = [photo.mean(axis=2).astype(np.uint8) for photo in load_sample_images().images]
+    rng, shown = np.random.default_rng(0), {"a photograph": []}
+    for place in range(each):
+        photo = photographs[place % len(photographs)]
+        top, left = (rng.integers(side - 224) for side in photo.shape)
+        shown["a photograph"].append(photo[top : top + 224, left : left + 224])
+    films = [images.read_grey(path) for path in manifest.sample(each, random_state=0).path]
+    shown["a radiograph upside down"] = [film[::-1].copy() for film in films]
+    shown["a radiograph on its side"] = [np.rot90(film).copy() for film in films]
+    shown["a negative"] = [255 - film for film in films]
+    unet, parts = lungs.load_unet("real", "in"), []
+    for kind, pictures in shown.items():
+        masks = [studies.usable_mask(mask) for mask in lungs.segment_images(unet, pictures)]
+        view = studies.VIEWS[studies.SHIPPED.view]
+        views = [view.apply(*pair) for pair in zip(pictures, masks, strict=True)]
+        x = studies.describe(np.stack(views))
+        answers = np.array(CLASS_NAMES)[head.probs(x).argmax(axis=1)].astype(object)
+        answers[head.is_unlike(x)] = studies.NONE
+        patients = [f"{kind} {place}" for place in range(each)]
+        parts.append(pd.DataFrame({"kind": kind, "answer": answers, "patient_id": patients}))
+    return pd.concat(parts, ignore_index=True)
 
 
 def folds(name: str) -> pd.DataFrame:
@@ -155,12 +238,15 @@ def stamped(table: pd.DataFrame, manifest: pd.DataFrame, config: RunConfig) -> p
     )
 
 
+HOSPITALS = "darkcovidnet, kermany, shenzhen, montgomery, hannover"
 METADATA = "the sources' metadata and the report's lists"
 TABLES = (
     repeats,
     unet_training,
-    shortcuts,
-    external,
+    hospitals_curve,
+    hospitals_unseen,
+    hospitals_steps,
+    hospitals_calls,
     folds,
     ablation,
     learning_curve,

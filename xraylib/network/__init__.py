@@ -18,7 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             fit_whole
         """.split(),
         "machinery.storage": """
-            connect_cluster map_shards check_shared read_ahead
+            connect_cluster grow_array map_shards check_shared read_ahead
         """.split(),
         "machinery.weights": """
             WeightsError vgg16_weights_path read_wheel_member

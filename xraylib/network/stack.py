@@ -48,21 +48,23 @@ def build_classifier(
     return model if weights is None else load_head(model, weights)
 
 
-def build_base(scaling: str = "report", weights_path=None) -> keras.Model:
+def build_base(scaling: str = "report", weights_path=None, size: int = IMAGE_SIZE) -> keras.Model:
     """Build the frozen VGG16, from a grey image to block5_pool.
 
     Args:
         scaling: `vgg16` subtracts the ImageNet means, as VGG16 was trained; `report` multiplies
             by 1/255, as the report did.
         weights_path: as in `build_classifier`.
+        size: side of the images in pixels, a multiple of 32.
 
     Returns:
-        a model from (B, 224, 224, 1) grey values 0..255 to (B, 7, 7, 512) float32.
+        a model from (B, size, size, 1) grey values 0..255 to (B, size / 32, size / 32, 512)
+        float32; 7 x 7 cells for the report's 224 pixels.
 
     Raises:
         ValueError: there is no such scaling.
     """
-    grey = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="grey")
+    grey = keras.Input((size, size, 1), name="grey")
     colour = layers.Concatenate(name="three_channels")([grey, grey, grey])
     if scaling == "vgg16":
         offset = [-mean for mean in CAFFE_MEANS]

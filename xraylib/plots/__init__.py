@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "figures": """
             use_style plot_images plot_confusion plot_history plot_training_curves plot_batches
             plot_intervals
-            plot_reliability plot_stack plot_grid plot_effects plot_sweep plot_shortcuts
+            plot_reliability plot_stack plot_grid plot_effects plot_sweep plot_hospitals
             plot_stacks plot_tuning plot_upsampling plot_learning_curve
         """.split(),
         "tables": """

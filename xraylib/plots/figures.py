@@ -350,46 +350,29 @@ def plot_sweep(table, value: str = "accuracy") -> plt.Figure:
     return figure
 
 
-QUESTIONS = {  # as `studies.measure_shortcuts` names them: colour, a second cue, the words
-    "hospital": ("#D55E00", "X", "Which hospital? (normal lungs only)"),
-    "class, known hospitals": ("#0072B2", "o", "Which class? (hospitals of the training)"),
-    "class, unseen hospitals": ("#009E73", "s", "Which class? (hospitals left out)"),
-}
+VIEW_MARKS = ("o", "s", "^", "D")  # a second cue beside the colour
 
 
-def plot_shortcuts(table) -> plt.Figure:
-    """Show for each view how well it tells the hospital, and the class at home and elsewhere.
-
-    Each answer is drawn between guessing (0) and always right (1), so that questions with two
-    and with three answers can be compared. The way from the round to the square mark is what a
-    new hospital costs.
+def plot_hospitals(table) -> plt.Figure:
+    """Show macro recall and false COVID-19 in hospitals left out, over the hospitals taught by.
 
     Args:
-        table: what `studies.measure_shortcuts` returns.
+        table: what `studies.hospital_curve` returns: view, hospitals, seed, and both figures with
+            their ends. A mark is the mean of the seeds, a bar the widest of their intervals.
     """
-    views = list(dict.fromkeys(table.view))[::-1]
-    figure, axis = plt.subplots(figsize=(7.6, 1.2 + 0.5 * len(views)))
-    for shift, (question, (colour, marker, words)) in enumerate(QUESTIONS.items()):
-        part = table[table.question == question].set_index("view").loc[views]
-        skill = [
-            (part[name] - part.chance) / (1 - part.chance) for name in ("value", "low", "high")
-        ]
-        places = [place + 0.22 * (1 - shift) for place in range(len(views))]
-        spread = [skill[0] - skill[1], skill[2] - skill[0]]
-        axis.errorbar(
-            skill[0],
-            places,
-            xerr=[gap.clip(lower=0) for gap in spread],
-            color=colour,
-            marker=marker,
-            linestyle="none",
-            capsize=2,
-            label=words,
-        )
-    axis.axvline(0, color="0.4", linestyle=":")
-    axis.set(yticks=range(len(views)), xlim=(-0.5, 1.05), xlabel="0 guessing, 1 always right")
-    axis.set_yticklabels(views)
-    axis.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=1, frameon=False)
+    figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.2), sharex=True)
+    views = list(dict.fromkeys(table.view))
+    for axis, name in zip(axes, ("macro recall", "false COVID-19"), strict=True):
+        for number, view in enumerate(views):
+            part = table[table.view == view].groupby("hospitals")
+            mean = part[name].mean()
+            ends = [mean - part[f"{name} low"].min(), part[f"{name} high"].max() - mean]
+            places = mean.index + 0.06 * (number - (len(views) - 1) / 2)
+            axis.errorbar(places, mean, yerr=ends, marker=VIEW_MARKS[number], capsize=2, label=view)
+        axis.set(title=name, xlabel="hospitals for each class", ylim=(0, 1))
+        axis.set_xticks(sorted(set(table.hospitals)))
+    axes[0].axhline(1 / len(CLASS_NAMES), color="0.4", linestyle=":", marker="")
+    axes[0].legend(loc="upper left")
     return figure
 
 

@@ -6,8 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "hospitals": """
-            QUESTIONS SHORTCUT_VIEWS load_hospitals manifest_with_masks usable_mask leave_one_out
-            measure_shortcuts thin_sources
+            VIEWS load_hospitals thin_hospitals pooled_features describe build_describer
+            usable_mask which_hospital
         """.split(),
         "stacks": """
             Recipe RECIPES ABLATION ERROR_RECIPES SVM SVM_VIEWS folds_table cross_validate_recipe
@@ -26,9 +26,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "claims": """
             VERDICTS judge_claims judge_claim claims_page
         """.split(),
-        "external": """
-            HospitalRecipe CANDIDATES find_model load_head load_recipe build_external_model
-            compare_candidates
+        "unseen": """
+            Head Recipe discriminant fit_one_question fit_two_questions leave_one_out judge_unseen
+            judge_nested CHILDREN unseen_figures figures_with_intervals answer NONE hospital_curve
+            measure_steps all_recipes SHIPPED fit_shipped load_shipped build_model
         """.split(),
     },
 )

@@ -857,9 +857,7 @@ def accurate_at_home_and_abroad() -> Judged:
     home = interval_of(
         row_where(kept_table("folds")[0], "recipe=the report's head, folds=patient"), "accuracy"
     )
-    abroad = interval_of(
-        row_where(kept_table("external")[0], "recipe=original, tested on=all"), "macro recall"
-    )
+    abroad = interval_of(kept_table("hospitals_steps")[0].iloc[0], "macro recall")
     number = (
         f"{home[0]:.3f} [{home[1]:.3f}, {home[2]:.3f}] in folds by patient; at other hospitals "
     )
@@ -869,19 +867,15 @@ def accurate_at_home_and_abroad() -> Judged:
 
 @decides
 def bias_battled() -> Judged:
-    """Segmentation against the hospital: is it still told, and does the class travel better?"""
-    table, _ = kept_table("shortcuts")
-    still = interval_of(row_where(table, "view=lungs alone, question=hospital"), "value")
-    question = "question=class, unseen hospitals"
-    before, after = (
-        interval_of(
-            table[(table["view"] == name) & (table.question == question[9:])].iloc[0], "value"
-        )
-        for name in ("original", "lungs alone")
-    )
-    number = f"the hospital is told from lungs alone at {still[0]:.3f} (chance 0.5); the class "
-    number += f"elsewhere at {after[0]:.2f}, from whole images at {before[0]:.2f} (chance 0.33)"
-    return as_share([still[1] <= 0.5, after[1] > before[2]], number)
+    """Cropped to the lungs and equalised: is the hospital still told, and the class elsewhere?"""
+    table, _ = kept_table("hospitals_steps")
+    whole, cropped = table.iloc[0], table.iloc[1]
+    still = interval_of(cropped, "hospital recall")
+    before, after = (interval_of(row, "macro recall") for row in (whole, cropped))
+    number = f"the hospital is told from cropped, equalised lungs at {still[0]:.3f} (chance "
+    number += f"{cropped.chance}); macro recall elsewhere {after[0]:.2f}, from whole images "
+    number += f"{before[0]:.2f} (chance 0.33)"
+    return as_share([still[1] <= cropped.chance, after[1] > before[2]], number)
 
 
 @decides
@@ -899,10 +893,11 @@ def best_without_changes() -> Judged:
 @decides
 def hospital_told() -> Judged:
     """Can the hospital be told from an image better than by chance?"""
-    table, profile = kept_table("shortcuts")
-    row = row_where(table, "view=original, question=hospital")
-    number = f"told right at {row.value:.3f} [{row.low:.3f}, {row.high:.3f}], chance {row.chance}"
-    return as_one(row.low > row.chance, f"{number}{_n_of(row)}; run {profile}")
+    table, profile = kept_table("hospitals_steps")
+    row = table.iloc[0]
+    value, low, high = interval_of(row, "hospital recall")
+    number = f"told right at {value:.3f} [{low:.3f}, {high:.3f}], chance {row.chance}"
+    return as_one(low > row.chance, f"{number}{_n_of(row)}; run {profile}")
 
 
 @decides
