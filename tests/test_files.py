@@ -251,6 +251,10 @@ def test_keras_is_a_version_without_known_flaws_in_loading():
 
 WRITING = {"write_text", "write_bytes", "to_csv", "to_json", "save_weights", "savefig", "imwrite"}
 GUARDED_OTHERWISE = {  # in a folder that is renamed when whole or thrown away, or for going on
+    ("figures", "draw_png"),  # into memory
+    ("figures", "draw_svg"),
+    ("pages", "add_typeface"),  # of a page that is being built
+    ("pages", "finish"),
     ("predict", "main"),  # to standard output
     ("provide", "_read_zipped_mask"),
     ("radiographs", "_write_all"),
