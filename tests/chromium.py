@@ -45,6 +45,7 @@ def chromium(profile_folder):
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
     try:
+        driver.set_script_timeout(180)  # a long page on a busy machine
         driver.get("about:blank")  # leave the browser's own start page and what it asked for
         driver.get_log("performance")
         yield driver

@@ -26,6 +26,8 @@ LETTERS = "U+0020-017F,U+0391-03C9,U+2010-2026,U+2032,U+20AC,U+2190-2193,U+2212,
 FACE = """@font-face {{ font-family: "Book Sans"; font-weight: {weight}; font-style: {style};
   font-display: swap; src: url("fonts/{name}") format("woff"); }}
 """
+FORMULA_SCRIPTS = re.compile(r"\s*<script[^>]*(?:>window\.MathJax =|mathjax/)[^<]*</script>")
+FORMULA = re.compile(r'class="[^"]*\bmath\b|\\\(')
 ICON_SCRIPT = re.compile(r'\s*<script defer src="[^"]*scripts/fontawesome\.js[^"]*"></script>')
 
 
@@ -89,7 +91,8 @@ def finish(html: Path) -> None:
     same again.
     """
     for path in html.rglob("*.html"):
-        path.write_text(ICON_SCRIPT.sub("", path.read_text("utf8")), "utf8")
+        text = ICON_SCRIPT.sub("", path.read_text("utf8"))
+        path.write_text(text if FORMULA.search(text) else FORMULA_SCRIPTS.sub("", text), "utf8")
     static = html / "_static"
     for path in {*static.glob("scripts/fontawesome.*"), *static.rglob("*.js.map")}:
         path.unlink()

@@ -66,3 +66,17 @@ def test_pages_load_a_typeface_and_no_icon_script(tmp_path):
     assert sheet.endswith("p {}") and sheet.count("@font-face") == 3
     for path in (tmp_path / "_static/fonts").glob("*.woff"):
         assert path.name in sheet and path.stat().st_size < 40_000
+
+
+def test_only_pages_with_a_formula_load_the_script_for_them(tmp_path):
+    (tmp_path / "_static").mkdir()
+    (tmp_path / "_static/custom.css").write_text("")
+    scripts = """<script>window.MathJax = {"a": 1}</script>
+<script defer="defer" src="_static/mathjax/tex-chtml.js"></script><script src="page.js"></script>"""
+    formula = '<span class="math notranslate">x</span>'
+    (tmp_path / "with.html").write_text(f"{scripts}{formula}")
+    (tmp_path / "without.html").write_text(f"{scripts}<p>no formula</p>")
+    pages.finish(tmp_path)
+    assert (tmp_path / "with.html").read_text() == f"{scripts}{formula}"
+    without = (tmp_path / "without.html").read_text()
+    assert "athJax" not in without and "mathjax" not in without and "page.js" in without

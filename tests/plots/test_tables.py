@@ -46,8 +46,9 @@ def test_no_line_is_drawn_for_what_is_no_share_and_where_there_are_two():
     assert "interval" not in plots.show_table(effects, "c").markdown
 
 
-def test_text_with_intervals_counts_as_numbers():
-    table = pd.DataFrame({"accuracy": ["80.0 % [70.0, 90.0]", "50.0 % [40.0, 60.0]"]})
+@pytest.mark.parametrize("text", ["80.0 % [70.0, 90.0]", "80% [70%, 90%]"])
+def test_text_with_intervals_counts_as_numbers(text):
+    table = pd.DataFrame({"accuracy": [text, "50.0 % [40.0, 60.0]"]})
     shown = rows(plots.show_table(table, "c"))
     assert shown[1] == ["--:"]
     assert "--value: 80.0%; --low: 70.0%; --high: 90.0%" in shown[2][0]

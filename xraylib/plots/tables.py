@@ -13,7 +13,7 @@ import pandas as pd
 MOST_COLUMNS = 6
 STAMPS = ("date", "machine", "command")  # `report.table_origin` says these in a line
 CONSTANTS = ("n", "seed", "split", "data")  # said once below the table if all rows share them
-INTERVAL = re.compile(r"(-?[\d.]+)( %)? (\[-?([\d.]+), (-?[\d.]+)\])")
+INTERVAL = re.compile(r"([+-]?[\d.]+)( ?%)? (\[[+-]?[\d.]+%?, [+-]?[\d.]+%?\])")
 SPECIAL = re.compile(r"([\\`*_{}\[\]|$~^#])")  # what Markdown would read as a sign of its own
 NOTHING = "–"
 
@@ -157,7 +157,7 @@ def _heading(column) -> str:
 def _is_number(column: pd.Series) -> bool:
     texts = column.astype(str)
     is_number = pd.api.types.is_numeric_dtype(column)
-    return is_number or bool(texts.str.match(r"-?[\d.,]+( %)?($| \[)|–$").all() and len(texts))
+    return is_number or bool(texts.str.match(r"[+-]?[\d.,]+( ?%)?($| \[)|–$").all() and len(texts))
 
 
 def _is_interval_of_shares(column: pd.Series) -> bool:
@@ -167,7 +167,7 @@ def _is_interval_of_shares(column: pd.Series) -> bool:
 
 def _ends(found: re.Match) -> tuple[float, float, float]:
     """Return value, low and high of a written interval, as shares where it is in per cent."""
-    numbers = re.findall(r"-?[\d.]+", found.group(0).replace(" %", ""))
+    numbers = re.findall(r"[+-]?[\d.]+", found.group(0))
     value, low, high = (float(number) / (100 if found.group(2) else 1) for number in numbers)
     return value, low, high
 
