@@ -4,12 +4,13 @@ make measure TABLE=repeats PROFILE=real
 """
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.datasets import load_sample_images
 
-from xraylib import data, experiments, images, lungs, metrics, report, sources, studies
+from xraylib import data, experiments, images, lungs, maps, metrics, report, sources, studies
 from xraylib.config import CLASS_NAMES, PROFILES, RunConfig, profile
 
 TIMES = 5  # trainings of each experiment
@@ -239,6 +240,96 @@ def stamped(table: pd.DataFrame, manifest: pd.DataFrame, config: RunConfig) -> p
 
 
 HOSPITALS = "darkcovidnet, kermany, shenzhen, montgomery, hannover"
+MARK_LAYERS = ("block4_conv3", "block5_conv3", "block6_conv2")
+
+
+def explainer_for_marks(name: str) -> maps.Explainer:
+    """Train experiment 1 without any patient whose images radiologists marked, and explain it.
+
+    A tenth of the patients with normal images is left out too: a test set has all classes.
+    """
+    config = profile(name).but(split_by="patient").for_folds()
+    manifest = sources.provide(config)
+    marked = set(sources.covid_marks().patient_id) | set(sources.nih_boxes().patient_id)
+    normal = manifest.patient_id[manifest.label == "normal"].drop_duplicates()
+    left_out = marked | set(normal.sample(frac=0.1, random_state=config.seed % 2**32))
+    split = np.where(manifest.patient_id.isin(left_out), "test", "train")
+    run = experiments.run(experiments.EXPERIMENTS[1], manifest.assign(split=split), config)
+    print(f"{run}; accuracy on patients left out {run.metrics['accuracy']['value']:.3f}")
+    return maps.Explainer(run.load_model())
+
+
+def maps_against_marks(name: str) -> pd.DataFrame:
+    """Every method's maps held against boxes around pneumonia and drawn COVID-19 lesions."""
+    explainer, seed = explainer_for_marks(name), profile(name).seed
+    marked = {"pneumonia boxes": maps.nih_pneumonia(), "COVID-19 lesions": maps.covid_lesions()}
+    parts = [
+        maps.compare_with_marks(explainer, cases, MARK_LAYERS, seed).assign(marks=kind)
+        for kind, cases in marked.items()
+    ]
+    return pd.concat(parts).assign(split="no marked patient in training", seed=seed)
+
+
+def devices(name: str) -> pd.DataFrame:
+    """How much of the maps lies on tubes, lines and probes."""
+    explainer, seed = explainer_for_marks(name), profile(name).seed
+    table = maps.device_energy(explainer, maps.covid_lesions("device"), MARK_LAYERS, seed)
+    return table.assign(split="no marked patient in training", seed=seed)
+
+
+def people(name: str) -> pd.DataFrame:
+    """What age, sex and view tell without an image."""
+    table = sources.told_table(sources.known_people(), profile(name).seed)
+    return table.assign(split="5 folds by patient", seed=profile(name).seed)
+
+
+def people_groups(name: str) -> pd.DataFrame:
+    """The accuracy of experiment 1 within groups of age, sex and view."""
+    config = profile(name).but(split_by="patient").for_folds()
+    manifest = sources.provide(config)
+    judged = experiments.cross_validate(experiments.EXPERIMENTS[1], manifest, config)
+    judged["filename"] = ["/".join(Path(path).parts[-2:]) for path in judged.path]
+    judged = judged[["filename", "label", "prediction"]]
+    table = sources.groups_table(sources.known_people(), judged, config.seed)
+    return table.assign(split=f"{config.folds} folds by patient", seed=config.seed)
+
+
+def labels(name: str) -> pd.DataFrame:
+    """Labels mined from reports against opacity as radiologists settled it."""
+    seed = profile(name).seed
+    return sources.labels_table(seed).assign(seed=seed, data="Majkowska et al. 2020")
+
+
+def annotators(name: str) -> pd.DataFrame:
+    """How far two groups of annotators agree on the lungs of the same images."""
+    seed, agreed = profile(name).seed, sources.annotators_agree()
+    mean = metrics.bootstrap_mean(agreed.dice, agreed.patient_id, seed=seed)
+    row = {"groups": "v7labs, radiologists", "dice": mean.value, "dice_low": mean.low}
+    row |= {"dice_high": mean.high, "median": agreed.dice.median(), "n": mean.n}
+    return pd.DataFrame([row | {"patients": agreed.patient_id.nunique(), "seed": seed}])
+
+
+def masks_won_back(name: str) -> pd.DataFrame:
+    """What becomes of the v7labs masks that do not have the size of the copied image."""
+    all_masks = pd.read_csv(data.V7LABS_MASKS)
+    won, fit = sources.won_back_masks(), sources.fitting_masks()
+    reasons = won.reason.replace("", "cut to its copy").value_counts()
+    rows = [("fits its copy", len(fit)), *reasons.items()]
+    rows.append(("published image not at hand", len(all_masks) - len(fit) - len(won)))
+    return pd.DataFrame(rows, columns=["mask", "n"])
+
+
+def unet_hospitals(name: str) -> pd.DataFrame:
+    """U-Nets on hospitals that they have never seen: two trained for it, and the package's own."""
+    pairs = sources.lung_pairs()
+    table = lungs.leave_hospitals_out(pairs, ("montgomery", "radiologists"))
+    shenzhen = pairs[pairs.source == "shenzhen"]
+    own = "the package's: montgomery + radiologists + v7labs"
+    rows = pd.DataFrame(lungs.hospital_rows("real", shenzhen, own))
+    table = pd.concat([table, rows]).drop(columns=["iou", "iou_low", "iou_high"])
+    return table.assign(seed=lungs.HOSPITALS.seed)
+
+
 METADATA = "the sources' metadata and the report's lists"
 TABLES = (
     repeats,
@@ -256,6 +347,14 @@ TABLES = (
     suspects,
     transforms,
     curves,
+    maps_against_marks,
+    devices,
+    people,
+    people_groups,
+    labels,
+    annotators,
+    masks_won_back,
+    unet_hospitals,
 )
 
 

@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "training": """
             UNET_PROFILES check_pairs split_pairs read_pairs PairBatches train_unet
             train_profile_unet judge_unet compare_training summarise_overlap leave_hospitals_out
-            train_in_stages HOSPITALS
+            hospital_rows train_in_stages HOSPITALS
         """.split(),
         "masks": """
             load_unet segment_images predict_masks flag_share write_mask

@@ -483,34 +483,37 @@ def train_in_stages(pairs: pd.DataFrame, config: UNetConfig = HOSPITALS, start=N
     return train_unet(pairs, large, start=small)
 
 
-def leave_hospitals_out(pairs: pd.DataFrame, config: UNetConfig = HOSPITALS) -> pd.DataFrame:
+def leave_hospitals_out(
+    pairs: pd.DataFrame, hospitals, config: UNetConfig = HOSPITALS
+) -> pd.DataFrame:
     """Judge U-Nets on hospitals whose masks, images and patients they have never seen.
 
     Args:
         pairs: what `sources.lung_pairs` returns; a pair is a path, a mask_path, a patient_id, a
             source (the hospital) and heart.
+        hospitals: the sources to leave out, one after the other.
         config: the settings of every training.
 
     Returns:
-        a row for each hospital that is left out and each map: trained_on, judged_on, heart (the
-        map that is judged: the automatic one, and the one of that hospital's own convention), and
+        a row for each hospital that is left out and each map: trained_on, judged_on, map (the
+        automatic one, "drawn", and the one of that hospital's own convention), and
         `summarise_overlap`.
     """
     rows = []
-    for hospital in pairs.source.unique():
+    for hospital in hospitals:
         unseen = pairs[pairs.source == hospital]
         taught = pairs[~pairs.patient_id.isin(unseen.patient_id)]
-        rows += _hospital_rows(train_unet(taught, config), taught, unseen)
+        names = " + ".join(sorted(taught.source.unique()))
+        rows += hospital_rows(train_unet(taught, config), unseen, names)
     return pd.DataFrame(rows)
 
 
-def _hospital_rows(folder, taught: pd.DataFrame, unseen: pd.DataFrame) -> list[dict]:
-    names = " + ".join(sorted(taught.source.unique()))
+def hospital_rows(weights, unseen: pd.DataFrame, trained_on: str) -> list[dict]:
+    """Return the rows of `leave_hospitals_out` for one U-Net and one hospital, or a part of it."""
     rows = []
     for heart in (HEART[0], unseen.heart.iloc[0]):
-        judged = judge_unet(folder, unseen, heart)
-        row = {"trained_on": names, "judged_on": unseen.source.iloc[0], "heart": heart}
-        rows.append(row | {"n_trained": len(taught)} | summarise_overlap(judged))
+        row = {"trained_on": trained_on, "judged_on": unseen.source.iloc[0], "map": heart}
+        rows.append(row | summarise_overlap(judge_unet(weights, unseen, heart)))
     return rows
 
 

@@ -116,7 +116,7 @@ def floor_maps(marked: MarkedCases, seed: int = 0) -> dict[str, np.ndarray]:
     return {
         FLAT: np.ones(cases.masks.shape, np.float32),
         EDGES: edge_maps(cases.images),
-        SAME_PLACE: same_place(cases.masks, cases.rows.patient_id),
+        SAME_PLACE: upscale(same_place(cases.masks, cases.rows.patient_id), IMAGE_SIZE),
         LUNGS: marked.lungs.astype(np.float32),
     }
 
@@ -153,7 +153,8 @@ def precision_recall_area(heatmaps: np.ndarray, masks: np.ndarray) -> np.ndarray
     values = []
     for heatmap, mask in zip(heatmaps, masks, strict=True):
         scores, truth = resize_map(heatmap, COARSE), resize(mask, COARSE)
-        values.append(average_precision_score(truth.ravel(), scores.ravel()))
+        area = average_precision_score(truth.ravel(), scores.ravel()) if truth.any() else np.nan
+        values.append(area)
     return np.array(values)
 
 

@@ -360,40 +360,50 @@ def _dense(matrix) -> np.ndarray:
     return matrix.toarray() if hasattr(matrix, "toarray") else matrix
 
 
-def people_table(people: pd.DataFrame, predictions=None, seed: int = 0) -> pd.DataFrame:
-    """Say what age, sex and view alone tell, and how well a network does within each group.
+def told_table(people: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Say what age, sex and view alone tell, for two classes and for three.
 
     Args:
         people: what `known_people` returns.
-        predictions: of a network in folds by patient, with filename, label and prediction (ids or
-            names alike in both); its accuracy within groups is left out without.
         seed: seeds folds and intervals.
 
     Returns:
-        question, classes, group, value (a share of images right), low, high (95 %, patients drawn
-        again), n, patients; and most_common, the share of the most frequent class: what a guess
-        reaches that is told nothing.
+        classes, group (what is told), value (share of images guessed right), low, high (95 %,
+        patients drawn again), n, patients; and most_common, the share of the most frequent class:
+        what a guess reaches that is told nothing.
     """
-    rows = []
-    two = people[people.label != "COVID-19"].reset_index(drop=True)
+    two, rows = people[people.label != "COVID-19"].reset_index(drop=True), []
     for part, (name, columns) in product((two, people), ALONE.items()):
-        right = told_alone(part, columns, seed)
-        rows.append(_row("told alone", part, name, right, seed))
-    if predictions is not None:
-        seen = people.merge(predictions, on="filename", suffixes=("", "_id"), validate="1:1")
-        right = (seen.label_id == seen.prediction).to_numpy()
-        for column in ("view", "sex", "age_group"):
-            for group in sorted(seen[column].unique()):
-                inside = (seen[column] == group).to_numpy()
-                part, name = seen[inside], group.replace("F", "women").replace("M", "men")
-                rows.append(_row("network within", part, name, right[inside], seed))
+        rows.append(_row(part, name, told_alone(part, columns, seed), seed))
     return pd.DataFrame(rows)
 
 
-def _row(question, part, group, right, seed) -> dict:
+def groups_table(people: pd.DataFrame, predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Say how often a network is right within each group of people.
+
+    Args:
+        people: what `known_people` returns.
+        predictions: of a network in folds by patient: filename, label and prediction, class ids.
+        seed: seeds the intervals.
+
+    Returns:
+        the columns of `told_table`; group is a view, a sex or an age.
+    """
+    seen = people.merge(predictions, on="filename", suffixes=("", "_id"), validate="1:1")
+    right = (seen.label_id == seen.prediction).to_numpy()
+    rows = []
+    for column in ("view", "sex", "age_group"):
+        for group in sorted(seen[column].unique()):
+            inside = (seen[column] == group).to_numpy()
+            name = {"F": "women", "M": "men"}.get(group, group)
+            rows.append(_row(seen[inside], name, right[inside], seed))
+    return pd.DataFrame(rows)
+
+
+def _row(part: pd.DataFrame, group: str, right, seed: int) -> dict:
     mean = bootstrap_mean(right.astype(float), part.patient_id, seed=seed)
     classes = " / ".join(name for name in CLASS_NAMES if name in set(part.label))
-    row = {"question": question, "classes": classes, "group": group, "value": mean.value}
+    row = {"classes": classes, "group": group, "value": mean.value}
     row |= {"low": mean.low, "high": mean.high, "n": mean.n}
     row["patients"] = part.patient_id.nunique()
     return row | {"most_common": part.label.value_counts(normalize=True).iloc[0]}
