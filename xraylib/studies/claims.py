@@ -862,7 +862,7 @@ def accurate_at_home_and_abroad() -> Judged:
         f"{home[0]:.3f} [{home[1]:.3f}, {home[2]:.3f}] in folds by patient; at other hospitals "
     )
     number += f"a macro recall of {abroad[0]:.3f} [{abroad[1]:.3f}, {abroad[2]:.3f}], chance 0.333"
-    return as_share([home[1] > 0.5, abroad[1] > 1 / 3], number)
+    return as_share([home[1] > 0.5, abroad[1] > 0.5], number)
 
 
 @decides
