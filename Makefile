@@ -42,7 +42,7 @@ test-oldest:
 lint: $(READY)
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	$(VENV)/bin/nbstripout --keep-id --verify notebooks/*.ipynb
-	$(VENV)/bin/codespell README.md .github book/*.md book/api notebooks/*.ipynb book/tools tests xraylib
+	$(VENV)/bin/codespell -L carin README.md .github book/*.md book/api notebooks/*.ipynb book/tools tests xraylib
 	$(PY) -m pytest --quiet tests/book/test_internal_links.py
 
 # these two variables, where set, halve the speed of NumPy's own matrix product

@@ -81,11 +81,13 @@ def page() -> str:
     """Return the whole page."""
     from xraylib.images import reading
 
-    parts = [HEAD]
+    parts, said = [HEAD], set()
     for module, title in DOORS.items():
         texts = raised(module)
         if module == "images.reading":
             texts += sorted(set(reading.KNOWN_BEGINNINGS.values()))
+        texts = [text for text in texts if text not in said]  # each once, at its first door
+        said.update(texts)
         if texts:
             lines = "\n".join(f"- {as_line(text)}" for text in texts)
             parts.append(f"## {title}\n\n{lines}\n")

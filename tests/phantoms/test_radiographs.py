@@ -116,10 +116,10 @@ def test_visits_keep_the_patient_but_not_the_pixels():
         [make_phantom(1, seed, size=128, visit=visit) for visit in (0, 1)] for seed in range(12)
     ]
     assert all(first.image.tobytes() != again.image.tobytes() for first, again in visits)
-    firsts, agains = (
+    firsts, seconds = (
         [aligned(phantom.lung_mask) for phantom in day] for day in zip(*visits, strict=True)
     )
-    shared = np.array([[overlap(one, other) for other in agains] for one in firsts])
+    shared = np.array([[overlap(one, other) for other in seconds] for one in firsts])
     same = np.eye(len(visits), dtype=bool)
     assert shared[same].mean() > shared[~same].mean() + 0.01
     first, again = visits[9]
