@@ -281,7 +281,7 @@ def test_wrong_images_are_refused(explainer, shape):
 
 
 def test_a_wrong_method_lists_the_right_ones(explainer, images):
-    with pytest.raises(ValueError, match="grad_cam_plus_plus, layer_cam, score_cam"):
+    with pytest.raises(ValueError, match="grad_cam_plus_plus, layer_cam, hires_cam, score_cam"):
         explainer.explain(images, method="gradcam")
 
 

@@ -148,7 +148,7 @@ def test_an_empty_mask_is_named(stand_in_vgg16, tmp_path):
     manifest = make_manifest(tmp_path / "images", 1, with_masks=True)
     black = np.zeros((64, 64), np.uint8)
     cv2.imwrite(manifest.mask_path[0], black)
-    with pytest.raises(ValueError, match="0.png: an empty lung mask"):
+    with pytest.raises(ValueError, match="0-mask.png: an empty mask"):
         extract(manifest, Preprocessing(crop=True))
 
 
