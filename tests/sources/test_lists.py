@@ -129,8 +129,9 @@ COVID-00021.jpg
 def test_figure_7_shows_test_images_of_patients_in_training():
     need_lists()
     split = sources.replay_split()
-    for file, others in report.FIGURE_7.values():
+    for file, split_of_it, others in report.FIGURE_7.values():
         (shown,) = split[split.path == file].itertuples()
         assert (shown.label, shown.split) == ("COVID-19", "test")
+        assert split_of_it == shown.split
         same = split[(split.patient_id == shown.patient_id) & (split.split == "train")]
         assert len(same) == others > 0

@@ -92,11 +92,19 @@ FIGURE_6 = {
     },
 }
 # Section 4, Figure 7: the file shown for each experiment (the folder GradCam of the repository),
-# and how many other images of its patient are among the training images of the published lists.
+# the split that it is in by the replayed lists, and how many images of its patient are in training.
 FIGURE_7 = {
-    "experiment 1": ("9fdd3c3032296fd04d2cad5d9070d4_jumbo.jpeg", 1),
-    "experiment 2": ("16654_2_1.jpg", 2),
-    "experiment 3": ("AR-2.jpg", 1),
+    "experiment 1": ("9fdd3c3032296fd04d2cad5d9070d4_jumbo.jpeg", "test", 1),
+    "experiment 2": ("16654_2_1.jpg", "test", 2),
+    "experiment 3": ("AR-2.jpg", "test", 1),
+}
+# Section 7.1, by the letter: which images each name counts, by (truth, call). "Incorrectly
+# classified COVID-positive cases" are positive ones that are called negative.
+WORDED_COUNTS = {
+    "TP": ("positive", "positive"),
+    "TN": ("negative", "negative"),
+    "FP": ("positive", "negative"),
+    "FN": ("negative", "positive"),
 }
 # Not in the report, but found by replaying its published file lists with their seed: test images
 # whose patient also has images in training, and all test images of the class.
