@@ -49,7 +49,7 @@ def head() -> tuple[dict, dict]:
     config = profile("real")
     manifest = some_of_each(config)
     run = experiments.run(experiments.EXPERIMENTS[1], manifest, config)
-    arrays = layers_of(run.head)
+    arrays = layers_of(run.head, network.LEARNT)
     judged = judge_head(run.head, run)
     shipped = judge_head(pretrained.fill(network.fast_head(), rounded(arrays)), run)
     check_same_figures(judged, shipped, config.seed)
@@ -151,13 +151,13 @@ def judge_head(model, run) -> pd.DataFrame:
     return metrics.predictions_table(manifest.iloc[rows], network.predict_logits(model, maps[rows]))
 
 
-def layers_of(model) -> dict[str, np.ndarray]:
-    """Return the trained arrays of a model, named as `pretrained.fill` wants them."""
+def layers_of(model, names=None) -> dict[str, np.ndarray]:
+    """Return the arrays of some layers, or of all, named as `pretrained.fill` wants them."""
     return {
         f"{layer.name}/{number}": tensor
         for layer in model.layers
         for number, tensor in enumerate(layer.get_weights())
-        if layer.name in network.LEARNT
+        if names is None or layer.name in names
     }
 
 
@@ -185,15 +185,8 @@ def unet_entries(folder) -> tuple[dict, dict]:
     """Return the arrays and the card of a U-Net in its run folder."""
     split = pd.read_csv(folder / "split.csv", keep_default_na=False)
     config = lungs.UNetConfig(**json.loads((folder / "config.json").read_text()))
-    model = lungs.build_unet(
-        config.size, config.filters, config.levels, config.encoder, False, config.maps
-    )
+    model = lungs.build_configured(config, pretrained=False)
     model.load_weights(folder / "unet.weights.h5")
-    arrays = {
-        f"{layer.name}/{number}": tensor
-        for layer in model.layers
-        for number, tensor in enumerate(layer.get_weights())
-    }
     taught, test = split[split.split.isin(["train", "val"])], split[split.split == "test"]
     figures = {
         f"Dice, {hospital}, patients left out": _dice(folder, part, "drawn")
@@ -207,7 +200,7 @@ def unet_entries(folder) -> tuple[dict, dict]:
         f"{hospital} {len(part)} images of {part.patient_id.nunique()} patients"
         for hospital, part in taught.groupby("source")
     )
-    return arrays, {
+    return layers_of(model), {
         "what": "a U-Net that finds the lungs, with three maps: as the masks of films that look "
         "alike are drawn, with the part behind the heart, without it",
         "data": f"{counts}; the masks that fit their images",

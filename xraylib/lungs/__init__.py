@@ -6,8 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "unet": """
-            HEART UNetConfig build_unet two_convolutions contracting_path bce_dice_loss dice_metric
-            iou_metric
+            HEART UNetConfig build_unet build_configured two_convolutions contracting_path
+            bce_dice_loss dice_metric iou_metric
         """.split(),
         "training": """
             UNET_PROFILES check_pairs split_pairs read_pairs PairBatches train_unet

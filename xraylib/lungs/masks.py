@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from xraylib import files, network, pretrained
 from xraylib.config import home
 from xraylib.images import read_grey, read_mask, resize
-from xraylib.lungs.unet import HEART, UNetConfig, build_unet
+from xraylib.lungs.unet import HEART, UNetConfig, build_configured
 from xraylib.network import fast_policy, fastest_precision, read_ahead
 
 UNET_WEIGHTS = "unet.weights.h5"  # in a run's folder
@@ -71,9 +71,7 @@ def _weights_file(folder) -> Path:
 def build_in_fast_precision(config: UNetConfig, pretrained: bool = True) -> keras.Model:
     """Build a U-Net that computes in bfloat16 where this machine gains by it."""
     with fast_policy():
-        return build_unet(
-            config.size, config.filters, config.levels, config.encoder, pretrained, config.maps
-        )
+        return build_configured(config, pretrained)
 
 
 def clean_mask(probs: np.ndarray, threshold: float = 0.5) -> np.ndarray:

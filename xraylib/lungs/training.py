@@ -27,7 +27,7 @@ from xraylib.lungs.unet import (
     HEART,
     UNetConfig,
     bce_dice_loss,
-    build_unet,
+    build_configured,
     dice_metric,
     iou_metric,
 )
@@ -395,9 +395,7 @@ def _epochs_since_best(history: pd.DataFrame) -> int:
 
 def _finish(pairs: pd.DataFrame, config: UNetConfig, part: Path, seconds: float) -> None:
     """Write what a run folder holds besides the history, and remove the checkpoints."""
-    model = build_unet(
-        config.size, config.filters, config.levels, config.encoder, False, config.maps
-    )
+    model = build_configured(config, pretrained=False)
     model.load_weights(part / "best.weights.h5")
     files.save_weights(model, part / UNET_WEIGHTS)  # without Adam's state
     files.write_text(part / "config.json", json.dumps(asdict(config), indent=2))

@@ -103,6 +103,12 @@ def build_unet(
     return keras.Model(image, logits, name="unet")
 
 
+def build_configured(config: UNetConfig, pretrained: bool = True) -> keras.Model:
+    """Build the U-Net of a configuration; `pretrained` as in `build_unet`."""
+    shape = config.size, config.filters, config.levels, config.encoder
+    return build_unet(*shape, pretrained, config.maps)
+
+
 def two_convolutions(x, filters: int, name: str):
     """Apply two padded 3 x 3 convolutions with ReLU."""
     for number in (1, 2):

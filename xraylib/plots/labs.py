@@ -92,10 +92,11 @@ def threshold_lab(predicted: dict, counted: dict, question: str) -> Lab:
     """
     sets, rows = [], {}
     for name, (probs, labels) in predicted.items():
-        sick, probs = np.asarray(labels) == COVID, np.round(np.asarray(probs, float), 3)
-        sets.append({"name": name, "sick": probs[sick].tolist(), "well": probs[~sick].tolist()})
-        rows[name] = (int((probs[sick] >= 0.5).sum()), int((probs[~sick] >= 0.5).sum()), sick)
-        rows[name] = _rates(*rows[name][:2], int(sick.sum()), int((~sick).sum()))
+        is_sick, probs = np.asarray(labels) == COVID, np.round(np.asarray(probs, float), 3)
+        sick, well = probs[is_sick], probs[~is_sick]
+        sets.append({"name": name, "sick": sick.tolist(), "well": well.tolist()})
+        found, alarms = int((sick >= 0.5).sum()), int((well >= 0.5).sum())
+        rows[name] = _rates(found, alarms, len(sick), len(well))
     for name, counts in counted.items():
         counts = np.asarray(counts)
         found, sick = int(counts[COVID, COVID]), int(counts[COVID].sum())
@@ -109,8 +110,8 @@ def threshold_lab(predicted: dict, counted: dict, question: str) -> Lab:
 
 
 def _rates(found: int, alarms: int, n_sick: int, n_well: int) -> dict:
-    recall = {"recall": found / n_sick, "recall low": 0.0, "recall high": 0.0}
-    recall["recall low"], recall["recall high"] = metrics.wilson_interval(found, n_sick)
+    ends = {f"recall {end}": value for end, value in _ends(found, n_sick).items()}
+    recall = {"recall": found / n_sick, **ends}
     return recall | {"COVID-19": n_sick, "false alarms": alarms / n_well, "others": n_well}
 
 

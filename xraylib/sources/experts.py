@@ -49,8 +49,8 @@ AGE_GROUPS = {
 FOLDS = 5
 
 
-def read_table(folder: str, name: str) -> pd.DataFrame:
-    """Read a table of a set of experts' marks, all as text, missing text "".
+def read_set_table(folder: str, name: str) -> pd.DataFrame:
+    """Read a table of a set in `config.home("data")`, all as text, missing text "".
 
     Raises:
         FileNotFoundError: it is not there; says where it belongs.
@@ -61,7 +61,7 @@ def read_table(folder: str, name: str) -> pd.DataFrame:
             f"{path}: not there. Place the set as the page on data says, or set XRAYLIB_HOME to "
             "the folder whose data/ holds it"
         )
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return data.read_table(path)
 
 
 def lung_pairs(hospitals=tuple(LUNG_SETS), won_back: bool = True) -> pd.DataFrame:
@@ -83,7 +83,7 @@ def lung_pairs(hospitals=tuple(LUNG_SETS), won_back: bool = True) -> pd.DataFram
     parts = []
     for hospital in hospitals:
         folder, name, column, heart, _ = LUNG_SETS[hospital]
-        table = read_table(folder, name)
+        table = read_set_table(folder, name)
         table = table[table[column] != ""]
         place = home("data") / folder
         if hospital == "v7labs":
@@ -132,7 +132,7 @@ def covid_marks() -> pd.DataFrame:
     Raises:
         FileNotFoundError: the set is missing.
     """
-    table, place = read_table("radiologists", "covid_masks.csv"), home("data") / "radiologists"
+    table, place = read_set_table("radiologists", "covid_masks.csv"), home("data") / "radiologists"
     marks = pd.DataFrame({"path": [str(place / "images" / name) for name in table.filename]})
     marks[["patient_id", "label"]] = table[["patient_id", "label"]]
     for mark in MARKS:
@@ -151,7 +151,7 @@ def nih_boxes(finding: str = "Pneumonia") -> pd.DataFrame:
     Raises:
         FileNotFoundError: the set is missing.
     """
-    table = read_table("radiologists", "nih_boxes.csv")
+    table = read_set_table("radiologists", "nih_boxes.csv")
     table = table[table.finding == finding].drop(columns="finding").reset_index(drop=True)
     return table.astype(dict.fromkeys("xywh", float))
 
@@ -174,7 +174,7 @@ def nih_people() -> pd.DataFrame:
     Raises:
         FileNotFoundError: the set is missing.
     """
-    table = read_table("radiologists", "nih_people.csv")
+    table = read_set_table("radiologists", "nih_people.csv")
     table["label"] = table.filename.str.split("/").str[0]
     numbers = table.filename.str.extract(r"/(\d+)_", expand=False)
     table["patient_id"] = "nih-" + numbers
@@ -192,7 +192,7 @@ def nih_adjudicated() -> pd.DataFrame:
     Raises:
         FileNotFoundError: the set is missing.
     """
-    table = read_table("radiologists", "nih_adjudicated.csv")
+    table = read_set_table("radiologists", "nih_adjudicated.csv")
     findings = ["opacity", "nodule", "pneumothorax", "fracture"]
     table[findings] = table[findings] == "YES"
     table["label"] = table.filename.str.split("/").str[0]
@@ -239,7 +239,7 @@ def won_back_masks() -> pd.DataFrame:
     Raises:
         FileNotFoundError: a set is missing.
     """
-    copies, wholes = read_table("darkcovidnet", "metadata.csv"), _published()
+    copies, wholes = read_set_table("darkcovidnet", "metadata.csv"), _published()
     copies = copies[(copies["mask"] != "") & ~copies["mask"].isin(fitting_masks())]
     sizes = pd.read_csv(data.V7LABS_MASKS).set_index("mask")
     place, rows = home("data") / "darkcovidnet", []
@@ -262,7 +262,7 @@ def won_back_masks() -> pd.DataFrame:
 
 def _published() -> pd.DataFrame:
     """Return the radiologists' whole images by filename: path and the original's size."""
-    table = read_table("radiologists", "covid_masks.csv").set_index("filename")
+    table = read_set_table("radiologists", "covid_masks.csv").set_index("filename")
     place = home("data") / "radiologists" / "images"
     return table.assign(path=[str(place / name) for name in table.index])
 
@@ -276,7 +276,7 @@ def annotators_agree() -> pd.DataFrame:
     Raises:
         FileNotFoundError: a set is missing.
     """
-    copies, wholes = read_table("darkcovidnet", "metadata.csv"), _published()
+    copies, wholes = read_set_table("darkcovidnet", "metadata.csv"), _published()
     both = copies[copies["mask"].isin(fitting_masks()) & copies.filename.isin(wholes.index)]
     place, masks = home("data"), {}
     for row in both.itertuples():
@@ -313,9 +313,9 @@ def known_people() -> pd.DataFrame:
 
 
 def _covid_people() -> pd.DataFrame:
-    copies = read_table("darkcovidnet", "metadata.csv")
+    copies = read_set_table("darkcovidnet", "metadata.csv")
     copies = copies[copies.label == "COVID-19"]
-    told = read_table("covid-chestxray-dataset", "metadata.csv")
+    told = read_set_table("covid-chestxray-dataset", "metadata.csv")
     told = told.assign(stem=told.filename.str.rsplit(".", n=1).str[0]).drop_duplicates("stem")
     told = told.set_index("stem")[["age", "sex"]]
     stems = copies.filename.str.extract(r"/(.+)\.png$", expand=False)

@@ -23,7 +23,7 @@ from xraylib import files, lungs, network
 from xraylib.config import CLASS_NAMES, home
 from xraylib.images import Preprocessing
 from xraylib.metrics import bootstrap_mean
-from xraylib.sources import PATIENTS
+from xraylib.sources import PATIENTS, read_set_table
 
 SETS = ("darkcovidnet", "kermany", "shenzhen", "montgomery", "hannover")
 OTHER = "other"  # sick, and none of the three classes: here tuberculosis
@@ -65,10 +65,7 @@ def load_hospitals(names=SETS) -> pd.DataFrame:
 
 def _read_set(name: str) -> pd.DataFrame:
     """Read a set's own table; `data.load_manifest` would refuse a fourth label."""
-    folder = home("data") / name
-    if not (folder / "metadata.csv").is_file():
-        raise FileNotFoundError(f"no data set at {folder}: the page on data says how to get it")
-    table = pd.read_csv(folder / "metadata.csv", dtype=str, keep_default_na=False)
+    folder, table = home("data") / name, read_set_table(name, "metadata.csv")
     columns = table[["label", "patient_id", "source", "view"]]
     paths = [str(folder / "images" / file) for file in table.filename]
     columns = columns.assign(path=paths, mask_path="", split="")
