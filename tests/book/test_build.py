@@ -62,8 +62,10 @@ def root(tmp_path, monkeypatch):
 
 
 def printed(root, name) -> str:
-    cell = nbformat.read(root / f"book/notebooks/{name}.ipynb", as_version=4).cells[-2]
-    return "".join(output.get("text", "") for output in cell.outputs)
+    """What the code cells of a built chapter printed."""
+    cells = nbformat.read(root / f"book/notebooks/{name}.ipynb", as_version=4).cells
+    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+    return "".join(output.get("text", "") for output in outputs)
 
 
 @pytest.mark.slow
