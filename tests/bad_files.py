@@ -240,6 +240,8 @@ def conversions() -> list[Case]:
     palette.putpalette([0, 0, 0, 50, 50, 50, 100, 100, 100, 200, 200, 200])
     frames = [Image.fromarray(GREY), Image.fromarray(FLAT)]
     wide = cv2.imencode(".png", GREY.astype(np.uint16) * 257)[1].tobytes()
+    coloured, twelve = np.dstack([GREY.astype(np.uint16)] * 3), GREY.astype(np.uint16) * 16
+    from_twelve = (twelve.astype(int) * 255 // 4095).astype(np.uint8)
     colour = Image.fromarray(np.dstack([FLAT] * 3))
     narrow = np.packbits(GREY > 127, axis=1)
     bits = png(depth=1, rows=b"".join(b"\0" + row.tobytes() for row in narrow))
@@ -249,6 +251,12 @@ def conversions() -> list[Case]:
     known = {
         "1 bit.png": (bits, np.where(GREY > 127, 255, 0)),
         "16 bits.png": (wide, GREY),
+        "16 bits of colour.png": (cv2.imencode(".png", coloured * 257)[1].tobytes(), GREY),
+        "12 bits in 16.png": (cv2.imencode(".png", twelve)[1].tobytes(), from_twelve),
+        "12 bits in 16 of colour.png": (
+            cv2.imencode(".png", np.dstack([twelve] * 3))[1].tobytes(),
+            from_twelve,
+        ),
         "palette.png": (saved(palette, "PNG"), np.array([0, 50, 100, 200])[GREY % 4]),
         "alpha.png": (saved(np.dstack([GREY, alpha]), "PNG"), GREY * (alpha > 0)),
         "colour.png": (saved(np.dstack([GREY] * 3), "PNG"), GREY),

@@ -1,6 +1,9 @@
+import struct
+
 import cv2
 import numpy as np
 import pytest
+from bad_files import chunk
 from bad_files import png as images_png
 from PIL import Image
 
@@ -54,6 +57,69 @@ def test_16_bit_colour_png(tmp_path):
     cv2.imwrite(str(tmp_path / "wide.png"), rgb[..., ::-1])
     image = images.read_grey(tmp_path / "wide.png")
     assert np.abs(image - luminance(rgb) / 257).max() < 2
+
+
+def wide_png(kind: int, values: np.ndarray, before=b"") -> bytes:
+    """Return a PNG of 16 bits; kinds: 0 grey, 2 RGB, 4 grey with alpha, 6 RGB with alpha."""
+    height, width = values.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return images_png(width, height, depth=16, colour=kind, rows=rows, before=before)
+
+
+@pytest.mark.parametrize("kind, bands", [(2, 3), (4, 1), (6, 3)])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_fewer_bits_in_a_16_bit_colour_png_fill_the_range_as_in_grey(tmp_path, kind, bands, bits):
+    values = RNG.integers(0, 2**bits, (20, 30, bands), dtype=np.uint16)
+    values[0, 0] = 2**bits - 1
+    alpha = [np.full((20, 30, 1), 65535)] * (kind in (4, 6))
+    (tmp_path / "wide.png").write_bytes(wide_png(kind, np.concatenate([values, *alpha], axis=2)))
+    image = images.read_grey(tmp_path / "wide.png")
+    grey = luminance(values) if bands == 3 else values[..., 0]
+    assert is_grey_image(image, (20, 30)) and image[0, 0] == 255
+    assert np.abs(image - grey * (255 / (2**bits - 1))).max() < 1.1
+
+
+def test_what_is_transparent_in_16_bits_is_black(tmp_path):
+    grey = RNG.integers(1, 4096, (20, 30, 1), dtype=np.uint16)
+    hidden = int(grey[3, 4, 0])
+    alpha = np.where(grey == hidden, 0, 65535)
+    named = struct.pack(">H", hidden)
+    for content in (
+        wide_png(4, np.dstack([grey, alpha])),
+        wide_png(6, np.dstack([grey, grey, grey, alpha])),
+        wide_png(0, grey, chunk(b"tRNS", named)),
+        wide_png(2, np.dstack([grey] * 3), chunk(b"tRNS", named * 3)),
+    ):
+        (tmp_path / "wide.png").write_bytes(content)
+        image = images.read_grey(tmp_path / "wide.png")
+        expected = np.where(grey == hidden, 0, grey)[..., 0] * (255 / 4095)
+        assert image[3, 4] == 0 and np.abs(image - expected).max() < 1.1
+
+
+def test_a_dim_colour_of_16_bits_stays_dim(tmp_path):
+    blue = np.zeros((20, 30, 3), np.uint16)
+    blue[..., 2] = np.linspace(0, 65535, 30)
+    (tmp_path / "blue.png").write_bytes(wide_png(2, blue))
+    assert images.read_grey(tmp_path / "blue.png").max() == 29  # 0.114 x 255, as in 8 bits
+
+
+def test_a_16_bit_colour_png_is_turned_as_its_camera_says(tmp_path):
+    rgb = RNG.integers(0, 4096, (20, 30, 3), dtype=np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees to the right
+    content = wide_png(2, rgb, chunk(b"eXIf", exif.tobytes()[6:]))
+    (tmp_path / "wide.png").write_bytes(content)
+    image = images.read_grey(tmp_path / "wide.png")
+    expected = np.rot90(luminance(rgb), -1) * (255 / 4095)
+    assert is_grey_image(image, (30, 20)) and np.abs(image - expected).max() < 1.1
+
+
+def test_a_damaged_16_bit_colour_png(tmp_path):
+    content = wide_png(2, np.zeros((20, 30, 3), np.uint16))
+    half = wide_png(2, np.zeros((10, 30, 3), np.uint16))
+    (tmp_path / "half.png").write_bytes(content[:41] + half[41:])
+    with pytest.raises(ImageError, match="half.png: damaged image"):
+        images.read_grey(tmp_path / "half.png")
 
 
 def test_rgb_png_is_weighted_into_luminance(write):

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pydicom
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -64,7 +65,7 @@ class ImageError(ValueError):
 def read_grey(path) -> np.ndarray:
     """Decode a radiograph into grey values. The content decides, not the ending of the name.
 
-    16-bit grey is scaled from the range that its values fill: 8, 10, 12, 14 or 16 bits, for many
+    16 bits are scaled from the range that the values fill: 8, 10, 12, 14 or 16 bits, for many
     files hold 12 bits in 16. Colour is weighted into luminance (ITU-R 601); transparent pixels
     become black; an animation gives its first frame; what EXIF says of the camera's orientation is
     applied, so that the image is the one that viewers show.
@@ -157,13 +158,36 @@ def _decode(path: Path, head: bytes, size: int) -> np.ndarray:
         if width * height > MOST_PIXELS_A_BYTE[file.format] * size:  # or they would be made up
             reason = f"{size:,} bytes are too few for {width} x {height} pixels"
             raise ImageError(path, f"damaged image ({reason}){RETRY}")
+        if head.startswith(PNG) and head[24] == 16 and head[25] in COLOUR_OR_ALPHA:
+            file = _grey_of_wide_colour(path, file)
         ImageOps.exif_transpose(file, in_place=True)
         return _to_grey(file)
+
+
+COLOUR_OR_ALPHA = (2, 4, 6)  # kinds of PNG: RGB, grey with alpha, RGB with alpha
+
+
+def _grey_of_wide_colour(path: Path, file: Image.Image) -> Image.Image:
+    """Return a colour PNG of 16 bits as grey of 8; Pillow would keep the upper eight alone."""
+    file.load()  # finds most damage, and says more about it
+    stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if stored is None or stored.dtype != np.uint16 or stored.shape[1::-1] != file.size:
+        raise ValueError("its 16-bit colours cannot be decoded")
+    alpha = stored[..., 3:]
+    luminance = cv2.cvtColor(stored, cv2.COLOR_BGRA2GRAY if alpha.size else cv2.COLOR_BGR2GRAY)
+    top = _top_of_range(stored[..., :3])  # and not of luminance, which may fill fewer bits
+    grey = luminance.astype(np.uint32) * 255 // top
+    if alpha.size:
+        grey = grey * alpha[..., 0] // _top_of_range(alpha)
+    narrow = Image.fromarray(grey.astype(np.uint8))
+    narrow.info = {key: value for key, value in file.info.items() if key != "transparency"}
+    return narrow
 
 
 def _to_grey(file: Image.Image) -> np.ndarray:
     if file.mode.startswith("I"):  # 16 bit
         values = np.asarray(file).clip(0, 65535).astype(np.int64)
+        values[values == file.info.get("transparency", -1)] = 0
         return (values * 255 // _top_of_range(values)).astype(np.uint8)
     if file.mode == "P" and (file.palette is None or not file.palette.palette):
         raise ValueError("a palette image without its palette")

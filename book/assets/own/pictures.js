@@ -45,6 +45,9 @@ xray.pictures = (() => {
       throw new Refused(`damaged image (it cannot be decoded): ${RETRY}`);
     }
     const picture = toGrey(bitmap);
+    if (size.bits === 16 && picture.grey.every((value) => value < 64))
+      throw new Refused("16 bits a pixel, and only the lower ones hold something, of which a browser " +
+        "shows the upper eight: save it with 8 bits, or use the package (python -m xraylib.predict)");
     if (picture.grey.every((value) => value === picture.grey[0]))
       throw new Refused("all pixels are alike: it shows nothing; choose another image");
     return picture;
@@ -86,7 +89,8 @@ xray.pictures = (() => {
       if (crc32(bytes.subarray(at + 4, end)) !== view.getUint32(end))
         throw damaged(`a wrong checksum in ${kind.replace(/[^a-zA-Z]/g, "?")}`);
       if (kind === "IHDR" && length >= 8)
-        size = { type: "image/png", width: view.getUint32(at + 8), height: view.getUint32(at + 12) };
+        size = { type: "image/png", width: view.getUint32(at + 8), height: view.getUint32(at + 12),
+          bits: bytes[at + 16] };
       if (!size || size.width * size.height === 0) throw damaged("its header cannot be read");
       if (kind === "IEND") return size;
       at = end + 4;
