@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from xraylib import maps
-from xraylib.maps import Explainer, agreement, energy_inside, points_inside, random_maps
+from xraylib.maps import Explainer, agreement, checks, energy_inside, points_inside, random_maps
 from xraylib.metrics import bootstrap_mean
 
 SIDE = 12
@@ -83,6 +83,26 @@ def test_curves_tell_a_right_map_from_a_wrong_one(mask):
     assert best.probs[-1] == worst.probs[-1] == pytest.approx(250 / 255)
     assert best.probs[0] < 0.9  # blurred
     assert best.shares[0] == 0 and best.shares[-1] == 1 and len(best.probs) == 33
+
+
+def test_road_fills_what_it_removes_from_the_neighbours(mask):
+    image = np.where(mask, 250, 10).astype(np.uint8)
+    right = maps.road(looks_at(mask), image, mask * 1.0, 1)
+    wrong = maps.road(looks_at(mask), image, ~mask * 1.0, 1)
+    assert right.area < wrong.area - 0.3
+    assert right.probs[0] == pytest.approx(250 / 255) and len(right.probs) == 33
+    whole = np.argmax(right.shares >= mask.mean())
+    assert right.probs[whole + 1] < 0.2  # the dark ground has grown into the hole
+    assert right.probs[-1] == pytest.approx(image.mean() / 255, rel=1e-5)
+
+
+def test_a_hole_in_a_slope_is_filled_with_the_slope():
+    slope = np.add.outer(np.arange(64), 2 * np.arange(48)).astype(np.float32)
+    hole = np.zeros(slope.shape, bool)
+    hole[20:40, 10:30] = True
+    filled = checks.fill_in(np.where(hole, -1000, slope), hole)
+    np.testing.assert_array_equal(filled[~hole], slope[~hole])
+    assert np.abs(filled - slope).max() < 0.02 * np.ptp(slope)
 
 
 def test_the_area_is_the_mean_height_of_the_curve():
@@ -195,6 +215,7 @@ def test_the_checks_work_together_on_a_model_that_looks_at_one_place(mask):
     random = maps.random_maps(1, heatmap.shape, SIDE)[0]
     curves = [
         [check(explainer.probs, picture, shown, 1).area for shown in (heatmap, random)]
-        for check in (maps.deletion, maps.insertion)
+        for check in (maps.deletion, maps.insertion, maps.road)
     ]
     assert curves[0][0] < curves[0][1] and curves[1][0] > curves[1][1]
+    assert curves[2][0] < curves[2][1]

@@ -64,13 +64,16 @@ def test_costs_are_counted_in_passes(model, cases):
     assert list(costs.loc["score_cam"]) == [1 + CHANNELS + 1, 0]
 
 
+BETTER = {"insertion": 1, "deletion": -1, "ROAD": -1, "energy inside": 1}
+
+
 def test_a_map_of_what_the_network_sees_beats_a_random_one(cases):
     heatmaps = {"good": cases.masks.astype(np.float32), "bad": (~cases.masks).astype(np.float32)}
     heatmaps[RANDOM] = random_maps(len(cases), (14, 14), IMAGE_SIZE)
     drawn = comparison.draw_curves(LooksAtThePlace(), cases, heatmaps)
     table = comparison.summarise_methods(cases, heatmaps, drawn).set_index(["maps", "check"])
     assert (table.n == 4).all()
-    for check, better in (("insertion", 1), ("deletion", -1), ("energy inside", 1)):
+    for check, better in BETTER.items():
         for name, sign in (("good", better), ("bad", -better)):
             row = table.loc[name, check]
             assert sign * row.gain > 0, (name, check)
@@ -105,7 +108,7 @@ def test_everything_for_one_run(model, cases, monkeypatch):
 
     found = comparison.compare_methods(Run(), cases.take([0, 1]), "conv", seed=3)
     assert set(found.table.maps) == {*METHODS, RANDOM, EDGES}
-    assert found.table.check.nunique() == 4
+    assert found.table.check.nunique() == 5
     assert list(found.costs.index) == list(found.cells) == list(METHODS)
 
     names = {name: name.upper() for name in (*METHODS, RANDOM, EDGES)}

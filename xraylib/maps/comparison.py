@@ -21,14 +21,16 @@ from xraylib.maps.checks import (
     insertion,
     mean_of_check,
     random_maps,
+    road,
 )
 from xraylib.maps.equations import FORMULAS, METHODS, upscale
 from xraylib.maps.explainer import Explainer
 from xraylib.metrics import bootstrap_mean
 from xraylib.network import fast_policy
 
-CURVES = {"insertion": insertion, "deletion": deletion}  # large is good, small is good
-STEPS = 8  # a curve's probabilities; more of them change its area in the third digit
+# a large area is good, a small one, a small one
+CURVES = {"insertion": insertion, "deletion": deletion, "ROAD": road}
+STEPS = 5  # probabilities of a curve but the first
 
 
 @dataclass(frozen=True)
@@ -119,16 +121,16 @@ def with_floors(cells: dict[str, np.ndarray], cases: Cases, seed: int = 0) -> di
 
 
 def draw_curves(explainer: Explainer, cases: Cases, heatmaps: dict, steps: int = STEPS) -> dict:
-    """Return insertion and deletion curves of the true classes.
+    """Return the `CURVES` of the true classes.
 
     Args:
-        explainer: its `probs` are asked 2 (steps + 1) times for each map.
+        explainer: its `probs` are asked 3 (steps + 1) times for each map.
         cases: images; give those that the network calls right.
         heatmaps: what `with_floors` returns.
         steps: as in `maps.deletion`.
 
     Returns:
-        (maps, insertion or deletion) -> one `maps.Curve` a case.
+        (maps, insertion, deletion or ROAD) -> one `maps.Curve` for each case.
     """
     return {
         (name, check): [
@@ -150,8 +152,8 @@ def summarise_methods(cases: Cases, heatmaps: dict, drawn: dict, seed: int = 0) 
         seed: seeds the intervals.
 
     Returns:
-        maps, check (energy inside, pointing game, insertion, deletion: the areas), value, low,
-        high, n, and gain, gain_low, gain_high: the mean difference to the random map on the same
+        maps, check (energy inside, pointing game, and the areas of `CURVES`), value, low, high,
+        n, and gain, gain_low, gain_high: the mean difference to the random map on the same
         image. All intervals are at 95 %, see `maps.mean_of_check`.
     """
     scores = {
