@@ -74,7 +74,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 
 def show(browser, page: str, width: int, scheme: str) -> None:
-    """Open a page at a width, light or dark, and wait for its formulas."""
+    """Open a page at a width, light or dark."""
     size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
@@ -82,10 +82,6 @@ def show(browser, page: str, width: int, scheme: str) -> None:
     for log in ("performance", "browser"):
         browser.get_log(log)  # what earlier pages have left
     browser.get(page)
-    browser.execute_async_script(
-        "const done = arguments[0];"
-        "window.MathJax?.startup?.promise ? MathJax.startup.promise.then(() => done()) : done()"
-    )
 
 
 def requested(browser) -> set[str]:
@@ -95,13 +91,18 @@ def requested(browser) -> set[str]:
     return {event["params"]["request"]["url"] for event in sent}
 
 
-def check_quiet(browser, address: str, page: str) -> None:
-    """Check that a page was asked for, nothing elsewhere was, and its console has no error."""
+def check_quiet(browser, address: str, page: str) -> set[str]:
+    """Check that a page was asked for, nothing elsewhere was, and its console has no error.
+
+    Returns:
+        the addresses that were asked for.
+    """
     asked = requested(browser)
     assert f"{address}/{page}" in asked
     assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))], page
     errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert not errors, page
+    return asked
 
 
 def pages() -> list[str]:
@@ -168,8 +169,6 @@ for (const block of document.querySelectorAll(".bd-article *")) {
   if (block.scrollWidth <= block.clientWidth + 1 || !block.clientWidth) continue;
   const style = getComputedStyle(block);
   if (style.overflowX === "visible" || style.position === "absolute") continue;
-  if (block.matches("span.math") && block.offsetWidth <= block.parentElement.clientWidth)
-    continue;  // holds the same formula again, unseen, for readers who hear it
   if (!block.checkVisibility({visibilityProperty: true, opacityProperty: true})) continue;
   const edges = parseFloat(style.borderTopWidth) + parseFloat(style.borderBottomWidth);
   const bar = block.offsetHeight - block.clientHeight - edges;

@@ -364,7 +364,10 @@ def render(root: Path) -> Path:
     strict = ["-W", "--keep-going", "-n", "--all", "-q"]
     if subprocess.run(jupyter_book + options + strict, cwd=root).returncode:
         raise BookError("jupyter-book failed: its warnings above say which page and line")
-    pages.finish(root / "book/_build/html")
+    try:
+        pages.finish(root / "book/_build/html")
+    except ValueError as error:
+        raise BookError(str(error)) from error
     return root / "book/_build/html/index.html"
 
 

@@ -1,6 +1,9 @@
 """What the builder does to pages, on made-up cells and pages."""
 
+import numpy as np
+import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
 from tools import pages
 
 PAGE = """<head><script defer src="../_static/scripts/fontawesome.js?digest=1"></script>
@@ -63,20 +66,52 @@ def test_pages_load_a_typeface_and_no_icon_script(tmp_path):
     assert "fontawesome" not in page and "page.js" in page and "fa-sun" in page
     assert [path.name for path in scripts.iterdir()] == ["bootstrap.js"]
     sheet = (tmp_path / "_static/custom.css").read_text()
-    assert sheet.endswith("p {}") and sheet.count("@font-face") == 3
+    assert sheet.endswith("p {}") and sheet.count("@font-face") == 4
     for path in (tmp_path / "_static/fonts").glob("*.woff"):
-        assert path.name in sheet and path.stat().st_size < 40_000
+        assert path.name in sheet and path.stat().st_size < 150_000
 
 
-def test_only_pages_with_a_formula_load_the_script_for_them(tmp_path):
+SCRIPTS = """<script>window.MathJax = {"a": 1}</script>
+<script async="async" src="https://somewhere/mathjax@3/es5/tex-mml-chtml.js"></script>
+<script src="page.js"></script>"""
+
+
+def test_formulas_are_set_and_their_script_is_gone(tmp_path):
     (tmp_path / "_static").mkdir()
     (tmp_path / "_static/custom.css").write_text("")
-    scripts = """<script>window.MathJax = {"a": 1}</script>
-<script defer="defer" src="_static/mathjax/tex-chtml.js"></script><script src="page.js"></script>"""
-    formula = '<span class="math notranslate">x</span>'
-    (tmp_path / "with.html").write_text(f"{scripts}{formula}")
-    (tmp_path / "without.html").write_text(f"{scripts}<p>no formula</p>")
+    line = r'<p><span class="math notranslate">\(a &lt; b\)</span>. And <span>\(code\)</span></p>'
+    number = '<span class="eqno">(1)<a href="#e">#</a></span>'
+    box = rf'<div class="math notranslate" id="e">{number}\[\frac{{1}}{{2}} \qquad Z\]</div>'
+    (tmp_path / "page.html").write_text(f"{SCRIPTS}{line}{box}")
     pages.finish(tmp_path)
-    assert (tmp_path / "with.html").read_text() == f"{scripts}{formula}"
-    without = (tmp_path / "without.html").read_text()
-    assert "athJax" not in without and "mathjax" not in without and "page.js" in without
+    page = (tmp_path / "page.html").read_text()
+    assert "athjax" not in page.lower() and "page.js" in page
+    assert "<mo>&#x0003C;</mo>" in page and r"<span>\(code\)</span>" in page
+    assert f'id="e">{number}<math' in page and "<mfrac>" in page
+    assert "</math>.</span> And" in page, "a line could begin with the full stop"
+    assert page.count("<math ") == 3 and page.count('display="block"') == 2
+    assert r"\(a" not in page and r"\[" not in page and r"\qquad" not in page
+
+
+def test_pictures_are_compressed_and_only_the_search_loads_its_index(tmp_path):
+    for folder in ("_static", "_images", "notebooks"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "_static/custom.css").write_text("")
+    Image.fromarray(np.full((40, 60, 4), 255, np.uint8)).save(tmp_path / "_images/a.png")
+    index = '<script src="../searchindex.js"></script><script src="../page.js"></script>'
+    shown = f'{index}<img src="../_images/a.png"><img src="../_static/logo.png">'
+    for name in ("notebooks/page.html", "search.html"):
+        (tmp_path / name).write_text(shown)
+    pages.finish(tmp_path)
+    page = (tmp_path / "notebooks/page.html").read_text()
+    assert "searchindex" not in page and "page.js" in page
+    assert "_images/a.webp" in page and "_static/logo.png" in page
+    assert "searchindex" in (tmp_path / "search.html").read_text()
+    assert [path.name for path in (tmp_path / "_images").iterdir()] == ["a.webp"]
+    assert Image.open(tmp_path / "_images/a.webp").size == (60, 40)
+
+
+def test_a_formula_that_cannot_be_set_is_named(tmp_path):
+    (tmp_path / "page.html").write_text(r'<span class="math x">\(\nosuch x\)</span>')
+    with pytest.raises(ValueError, match=r"page.html: no way to set \\nosuch"):
+        pages.finish(tmp_path)
