@@ -19,7 +19,7 @@ DOORS = {  # where things come in: file -> what comes in there
     "maps.slider": "The slider and the box for an image of your own",
     "segment": "The command `segment`",
     "predict": "The command `predict`",
-    "audit.__main__": "The command `audit`",
+    "audit": "The command `audit`",
 }
 HEAD = """# When it says no
 

@@ -4,13 +4,27 @@ make measure TABLE=repeats PROFILE=real
 """
 
 import argparse
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.datasets import load_sample_images
 
-from xraylib import data, experiments, images, lungs, maps, metrics, report, sources, studies
+from tools import marks, unets
+from tools.people import groups_table, known_people, labels_table, told_table
+from xraylib import (
+    data,
+    experiments,
+    images,
+    lungs,
+    maps,
+    metrics,
+    network,
+    report,
+    sources,
+    studies,
+)
 from xraylib.config import CLASS_NAMES, PROFILES, RunConfig, profile
 
 TIMES = 5  # trainings of each experiment
@@ -50,7 +64,7 @@ def repeats(name: str) -> pd.DataFrame:
 def unet_training(name: str) -> pd.DataFrame:
     """U-Nets trained on phantoms, on real pairs, and on both in turn."""
     drawn = sources.provide(profile("quick"))
-    return lungs.compare_training(sources.provide(profile(name)), drawn)
+    return unets.compare_training(sources.provide(profile(name)), drawn)
 
 
 POOL, FEWEST = 100, 3  # images of a class in a hospital: drawn from; below it none is taken
@@ -208,10 +222,44 @@ def suspects(name: str) -> pd.DataFrame:
     return stamped(experiments.suspects_table(table, config.seed), manifest, config)
 
 
+def run_transforms(
+    manifest: pd.DataFrame, config: RunConfig, transforms=images.SINGLE_TRANSFORMS
+) -> pd.DataFrame:
+    """Train with each transform of Table 2 alone, with the flip, and with none, in folds.
+
+    Each training image is there as it is and once transformed, and each epoch draws one of the two.
+
+    Args:
+        manifest: any manifest.
+        config: the settings of the trainings.
+        transforms: some of `images.SINGLE_TRANSFORMS`.
+
+    Returns:
+        predictions on original images, under each other, with the columns cell (the transform, or
+        `none`) and fold. Section 3.2.1 of the report.
+    """
+    labels, parts = data.label_ids(manifest), []
+    original = network.extract_features(manifest, experiments.VIEWS["original"], config.scaling)
+    for transform in ("none", *transforms):
+        views = [original]
+        if transform != "none":
+            view = images.Preprocessing(transform=transform)
+            views += [network.extract_features(manifest, view, config.scaling, config.seed)]
+        for fold, part in enumerate(data.split_folds(manifest, config)):
+            train, test = (np.flatnonzero(part.split == name) for name in ("train", "test"))
+            maps = [network.LiveMaps(view, train) for view in views]
+            with tempfile.TemporaryDirectory() as scratch:
+                head, _ = network.fit_head(maps, labels[train], None, config, scratch)
+            logits = network.predict_logits(head, original[test])
+            table = metrics.predictions_table(part.iloc[test], logits)
+            parts.append(table.assign(cell=transform, fold=fold))
+    return pd.concat(parts, ignore_index=True)
+
+
 def transforms(name: str) -> pd.DataFrame:
     """What each transform of Table 2 alone changes, and the flip that the report left out."""
     manifest, config = few_images(name)
-    table = experiments.run_transforms(manifest, config)
+    table = run_transforms(manifest, config)
     kinds = [cell for cell in table.cell.unique() if cell != "none"]
     contrasts = {kind: {kind: 1, "none": -1} for kind in kinds}
     return stamped(experiments.factor_effects(table, config.seed, contrasts), manifest, config)
@@ -262,9 +310,9 @@ def explainer_for_marks(name: str) -> maps.Explainer:
 def maps_against_marks(name: str) -> pd.DataFrame:
     """Every method's maps held against boxes around pneumonia and drawn COVID-19 lesions."""
     explainer, seed = explainer_for_marks(name), profile(name).seed
-    marked = {"pneumonia boxes": maps.nih_pneumonia(), "COVID-19 lesions": maps.covid_lesions()}
+    marked = {"pneumonia boxes": marks.nih_pneumonia(), "COVID-19 lesions": marks.covid_lesions()}
     parts = [
-        maps.compare_with_marks(explainer, cases, MARK_LAYERS, seed).assign(marks=kind)
+        marks.compare_with_marks(explainer, cases, MARK_LAYERS, seed).assign(marks=kind)
         for kind, cases in marked.items()
     ]
     return pd.concat(parts).assign(split="no marked patient in training", seed=seed)
@@ -273,13 +321,13 @@ def maps_against_marks(name: str) -> pd.DataFrame:
 def devices(name: str) -> pd.DataFrame:
     """How much of the maps lies on tubes, lines and probes."""
     explainer, seed = explainer_for_marks(name), profile(name).seed
-    table = maps.device_energy(explainer, maps.covid_lesions("device"), MARK_LAYERS, seed)
+    table = marks.device_energy(explainer, marks.covid_lesions("device"), MARK_LAYERS, seed)
     return table.assign(split="no marked patient in training", seed=seed)
 
 
 def people(name: str) -> pd.DataFrame:
     """What age, sex and view tell without an image."""
-    table = sources.told_table(sources.known_people(), profile(name).seed)
+    table = told_table(known_people(), profile(name).seed)
     return table.assign(split="5 folds by patient", seed=profile(name).seed)
 
 
@@ -290,19 +338,19 @@ def people_groups(name: str) -> pd.DataFrame:
     judged = experiments.cross_validate(experiments.EXPERIMENTS[1], manifest, config)
     judged["filename"] = ["/".join(Path(path).parts[-2:]) for path in judged.path]
     judged = judged[["filename", "label", "prediction"]]
-    table = sources.groups_table(sources.known_people(), judged, config.seed)
+    table = groups_table(known_people(), judged, config.seed)
     return table.assign(split=f"{config.folds} folds by patient", seed=config.seed)
 
 
 def labels(name: str) -> pd.DataFrame:
     """Labels mined from reports against opacity as radiologists settled it."""
     seed = profile(name).seed
-    return sources.labels_table(seed).assign(seed=seed, data="Majkowska et al. 2020")
+    return labels_table(seed).assign(seed=seed, data="Majkowska et al. 2020")
 
 
 def annotators(name: str) -> pd.DataFrame:
     """How far two groups of annotators agree on the lungs of the same images."""
-    seed, agreed = profile(name).seed, sources.annotators_agree()
+    seed, agreed = profile(name).seed, unets.annotators_agree()
     mean = metrics.bootstrap_mean(agreed.dice, agreed.patient_id, seed=seed)
     row = {"groups": "v7labs, radiologists", "dice": mean.value, "dice_low": mean.low}
     row |= {"dice_high": mean.high, "median": agreed.dice.median(), "n": mean.n}
@@ -322,12 +370,12 @@ def masks_won_back(name: str) -> pd.DataFrame:
 def unet_hospitals(name: str) -> pd.DataFrame:
     """U-Nets on hospitals that they have never seen: two trained for it, and the package's own."""
     pairs = sources.lung_pairs()
-    table = lungs.leave_hospitals_out(pairs, ("montgomery", "radiologists"))
+    table = unets.leave_hospitals_out(pairs, ("montgomery", "radiologists"))
     shenzhen = pairs[pairs.source == "shenzhen"]
     own = "the package's: montgomery + radiologists + v7labs"
-    rows = pd.DataFrame(lungs.hospital_rows("real", shenzhen, own))
+    rows = pd.DataFrame(unets.hospital_rows("real", shenzhen, own))
     table = pd.concat([table, rows]).drop(columns=["iou", "iou_low", "iou_high"])
-    return table.assign(seed=lungs.HOSPITALS.seed)
+    return table.assign(seed=unets.HOSPITALS.seed)
 
 
 METADATA = "the sources' metadata and the report's lists"

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tools import unets
 from tools.measure import real_hospitals
 from xraylib import (
     data,
@@ -178,7 +179,7 @@ def check_same_figures(before: pd.DataFrame, after: pd.DataFrame, seed: int) -> 
 def unet() -> tuple[dict, dict]:
     """The U-Net of lung masks, trained on all hospitals whose licences allow it."""
     pairs = sources.lung_pairs(TEACHERS, won_back=False)  # else some images would be there twice
-    return unet_entries(lungs.train_in_stages(pairs))
+    return unet_entries(unets.train_in_stages(pairs))
 
 
 def unet_entries(folder) -> tuple[dict, dict]:

@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from xraylib import audit, data, phantoms
-from xraylib.audit import __main__ as command
-from xraylib.audit import checks
 from xraylib.config import CLASS_NAMES, home
 
-HASH_BYTES = checks.HASH_SIDE**2 // 8
+HASH_BYTES = audit.HASH_SIDE**2 // 8
 
 
 @pytest.fixture(scope="module")
@@ -52,21 +50,21 @@ def bits_apart(one: dict, other: dict) -> int:
 
 
 def test_copies_are_near_and_strangers_are_not(drawn):
-    described = [checks.describe_image(image) for image in drawn]
+    described = [audit.describe_image(image) for image in drawn]
     for image, own in zip(drawn, described, strict=True):
         for name, copy in copies(image).items():
-            assert bits_apart(own, checks.describe_image(copy)) <= checks.NEAR, name
+            assert bits_apart(own, audit.describe_image(copy)) <= audit.NEAR, name
     apart = [bits_apart(a, b) for i, a in enumerate(described) for b in described[:i]]
-    assert min(apart) > checks.NEAR
+    assert min(apart) > audit.NEAR
 
 
 def test_frame_and_margin():
     image = np.zeros((100, 200), np.uint8)
     image[10:90, 30:] = np.random.default_rng(0).integers(1, 255, (80, 170))
-    found = checks.describe_image(image)
+    found = audit.describe_image(image)
     assert (found["height"], found["width"]) == (100, 200)
     assert found["margin"] == pytest.approx((10 + 10 + 30) / 300)
-    flat = checks.describe_image(np.full((50, 40), 9, np.uint8))
+    flat = audit.describe_image(np.full((50, 40), 9, np.uint8))
     assert (flat["frame_level"], flat["frame_spread"], flat["margin"]) == (9, 0, 1)
 
 
@@ -74,21 +72,21 @@ def test_the_frame_does_not_look_inside():
     image = np.random.default_rng(0).integers(0, 256, (100, 100), dtype=np.uint8)
     changed = image.copy()
     changed[3:-3, 3:-3] = 0
-    one, other = map(checks.describe_image, (image, changed))
+    one, other = map(audit.describe_image, (image, changed))
     assert all(one[name] == other[name] for name in ("frame_level", "frame_spread"))
     assert one["pixels"] != other["pixels"]
 
 
 def test_the_shape_belongs_to_the_pixels():
     image = np.arange(12, dtype=np.uint8)
-    digests = {checks.describe_image(image.reshape(s))["pixels"] for s in [(3, 4), (4, 3)]}
+    digests = {audit.describe_image(image.reshape(s))["pixels"] for s in [(3, 4), (4, 3)]}
     assert len(digests) == 2
 
 
 def test_exact_pairs():
-    pairs = checks.exact_pairs(["a", "b", np.nan, "a", np.nan, "a", "b"])
+    pairs = audit.exact_pairs(["a", "b", np.nan, "a", np.nan, "a", "b"])
     assert pairs.to_numpy().tolist() == [[0, 3], [0, 5], [1, 6]]
-    assert checks.exact_pairs(["a", "b"]).empty
+    assert audit.exact_pairs(["a", "b"]).empty
 
 
 @settings(max_examples=60, deadline=None)
@@ -104,8 +102,8 @@ def test_near_pairs_are_those_of_a_plain_loop(seed, n, block, distance):
     ]
     expected = {row for row in expected if row[2] <= distance}
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(checks, "BLOCK", block)
-        found = checks.near_pairs(hashes, distance)
+        monkeypatch.setattr(audit, "BLOCK", block)
+        found = audit.near_pairs(hashes, distance)
     assert set(found.itertuples(index=False, name=None)) == expected
     assert found.distance.is_monotonic_increasing and len(found) == len(expected)
 
@@ -125,7 +123,7 @@ def table_of(n: int, seed: int = 0) -> pd.DataFrame:
 def test_a_view_that_tells_the_class_is_found():
     images = table_of(600)
     images["view"] = np.where(images.label == "pneumonia", "AP", "PA")
-    found = checks.score_clues(images).set_index("clue")
+    found = audit.score_clues(images).set_index("clue")
     share = (images.label == "pneumonia").mean()
     rest = images.label[images.label != "pneumonia"].value_counts().max() / len(images)
     assert set(found.index) == {"view"}  # the source is the same for all
@@ -136,7 +134,7 @@ def test_a_view_that_tells_the_class_is_found():
 
 def test_a_view_that_tells_nothing_is_no_clue():
     images = table_of(600)
-    found = checks.score_clues(images).set_index("clue")
+    found = audit.score_clues(images).set_index("clue")
     assert found.low["view"] <= found.majority["view"] and found.cramers_v["view"] < 0.15
 
 
@@ -145,30 +143,30 @@ def test_a_patient_is_not_told_by_another_image_of_the_same(monkeypatch):
     images["label"] = images.groupby("patient_id").label.transform("first")
     number = pd.factorize(images.patient_id)[0]
     images["height"], images["width"] = number, number % 7
-    monkeypatch.setattr(checks, "SMALLEST_LEAF", 1)
-    size = checks.score_clues(images).set_index("clue").loc["size"]
+    monkeypatch.setattr(audit, "SMALLEST_LEAF", 1)
+    size = audit.score_clues(images).set_index("clue").loc["size"]
     assert size.accuracy < 0.45  # by image, the twin would tell nearly all of them
 
 
 def test_too_few_patients_for_folds():
     images = table_of(40).assign(patient_id="same")
-    assert checks.score_clues(images).empty
-    assert checks.score_clues(table_of(40).assign(label="normal")).empty
+    assert audit.score_clues(images).empty
+    assert audit.score_clues(table_of(40).assign(label="normal")).empty
     unknown = table_of(300).assign(patient_id="")
-    assert len(checks.score_clues(unknown)) == 1
+    assert len(audit.score_clues(unknown)) == 1
 
 
 def test_classes_by_a_number_are_cut_at_its_quartiles():
     images = table_of(80).assign(height=range(80))
-    table = checks.by_class(images, "height")
+    table = audit.by_class(images, "height")
     assert table.shape[1] == 4 and (table.sum() == 20).all()
     edges = [float(name.split(", ")[1].strip("]")) for name in table]
     assert edges == sorted(edges)
-    assert checks.by_class(images.assign(view=""), "view").columns.tolist() == ["unknown"]
+    assert audit.by_class(images.assign(view=""), "view").columns.tolist() == ["unknown"]
 
 
 def manifest_of(folder) -> pd.DataFrame:
-    manifest, _ = command.read_folder(folder)
+    manifest, _ = data.read_folder(folder)
     return manifest.assign(
         patient_id=[f"p{i}" for i in range(len(manifest))], source="one", split="train"
     )
@@ -218,14 +216,14 @@ def test_every_fault_is_counted_where_it_lies(folder, drawn):
 
 
 def test_what_the_manifest_does_not_know_is_not_checked(folder):
-    manifest, _ = command.read_folder(folder)
+    manifest, _ = data.read_folder(folder)
     table, _ = audited(manifest[["path"]])
     assert table.check.tolist() == ["unreadable files", "exact duplicates", "near duplicates"]
 
 
 def test_a_set_of_unreadable_files_only(tmp_path):
     (tmp_path / "a.png").write_text("no")
-    manifest, _ = command.read_folder(tmp_path)
+    manifest, _ = data.read_folder(tmp_path)
     findings = audit.inspect_images(manifest)
     assert len(findings.unreadable) == 1 and findings.pairs.empty and findings.clues.empty
 
@@ -233,7 +231,7 @@ def test_a_set_of_unreadable_files_only(tmp_path):
 def test_blank_images_show_nothing_and_are_nobodys_copies(tmp_path):
     for number in range(30):
         Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / f"{number}.png")
-    manifest, _ = command.read_folder(tmp_path)
+    manifest, _ = data.read_folder(tmp_path)
     found = found_by(audited(manifest)[0])
     assert (found["unreadable files"], found["exact duplicates"]) == (30, 0)
     assert audit.inspect_images(manifest).unreadable.error[0].startswith("all pixels are alike")
@@ -242,7 +240,7 @@ def test_blank_images_show_nothing_and_are_nobodys_copies(tmp_path):
 def test_doubtful_images_are_named(folder, capsys):
     path = folder / "normal" / "0.png"
     Image.fromarray(np.asarray(Image.open(path)) // 16).save(path)
-    assert command.main([str(folder)]) == 0
+    assert audit.main([str(folder)]) == 0
     said = capsys.readouterr().out
     assert f"doubtful: {path}: nearly black, " in said and "doubtful files: 1" in said
 
@@ -260,7 +258,7 @@ def test_a_copy_in_another_set_is_called_a_leak(folder, capsys, place, leak):
     target.parent.mkdir(parents=True, exist_ok=True)
     first = folder / "train" / "normal" / "0.png"
     target.write_bytes(first.read_bytes())
-    assert command.main([str(folder)]) == 1
+    assert audit.main([str(folder)]) == 1
     said = capsys.readouterr().out
     assert "layout: class folders (normal, pneumonia), in sets" in said
     assert f"exact duplicates{leak}: " in said and ("a leak" in said) == bool(leak)
@@ -270,7 +268,7 @@ def test_masks_and_files_of_the_system_are_counted_and_left_out(folder, capsys):
     (folder / "normal" / "masks").mkdir()
     for name in ("normal/masks/0.png", "normal/._0.png", ".DS_Store"):
         (folder / name).write_bytes((folder / "normal" / "0.png").read_bytes())
-    assert command.main([str(folder)]) == 0
+    assert audit.main([str(folder)]) == 0
     said = capsys.readouterr().out
     assert "5 images" in said
     assert "left out: 1 files that are masks" in said
@@ -294,7 +292,7 @@ WRONG_FOLDERS = {
 }
 
 
-@pytest.mark.parametrize("module", ["audit.__main__", "segment", "predict"])
+@pytest.mark.parametrize("module", ["audit", "segment", "predict"])
 def test_a_wrong_folder_gets_the_same_words_from_every_command_and_no_tensorflow(tmp_path, module):
     (tmp_path / "empty").mkdir()
     (tmp_path / "x.png").touch()
@@ -320,7 +318,7 @@ def test_metadata_tells_patients_and_sizes_of_the_originals(folder):
         "filename,label,patient_id,height,width\n"
         "normal/0.png,normal,007,3000,2000\npneumonia/1.png,viral,NA,,\n"
     )
-    manifest, left_out = command.read_folder(folder)
+    manifest, left_out = data.read_folder(folder)
     assert manifest.path.tolist() == [
         str(folder / "images" / name) for name in ("normal/0.png", "pneumonia/1.png")
     ]
@@ -332,13 +330,13 @@ def test_metadata_tells_patients_and_sizes_of_the_originals(folder):
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "a/../../b.png"])
 def test_metadata_that_leads_outside_is_refused(folder, name, capsys):
     (folder / "metadata.csv").write_text(f"filename\n{name}\n")
-    assert command.main([str(folder)]) == 2
+    assert audit.main([str(folder)]) == 2
     assert f"outside the folder: {name}" in capsys.readouterr().err
 
 
 def test_the_command_on_a_clean_folder(folder, capsys):
     (folder / "notes.txt").write_text("left out")
-    assert command.main([str(folder)]) == 0
+    assert audit.main([str(folder)]) == 0
     said = capsys.readouterr().out
     assert "5 images" in said and "No fault found." in said
     assert "left out: 1 files with .txt" in said
@@ -350,7 +348,7 @@ def test_the_command_names_every_bad_file_and_every_pair(folder, capsys):
     (folder / "normal" / "old.bmp").write_bytes(b"BM" + bytes(50))
     (folder / "normal" / "gone.png").symlink_to("nowhere.png")
     (folder / "normal" / "line\nbreak \udcff.png").write_text("no")
-    assert command.main([str(folder)]) == 1
+    assert audit.main([str(folder)]) == 1
     lines = capsys.readouterr().out.splitlines()
     bad = sorted(line for line in lines if line.startswith("unreadable: "))
     normal = folder / "normal"
@@ -373,20 +371,20 @@ def test_the_command_names_every_bad_file_and_every_pair(folder, capsys):
 def test_wrong_usage_ends_with_2(tmp_path, kind, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    assert command.main([str(tmp_path / kind)]) == 2
+    assert audit.main([str(tmp_path / kind)]) == 2
     assert str(tmp_path / kind) in capsys.readouterr().err
 
 
 def test_the_command_line_without_a_folder(capsys):
     with pytest.raises(SystemExit) as ended:
-        command.main([])
+        audit.main([])
     assert ended.value.code == 2
     assert "usage: python -m xraylib.audit" in capsys.readouterr().err
 
 
 def test_no_two_drawn_patients_are_taken_for_copies(tmp_path):
     path = phantoms.write_phantoms(tmp_path / "phantoms", (10, 10, 10), 0, 0.5)
-    manifest, _ = command.read_folder(path)
+    manifest, _ = data.read_folder(path)
     split = data.split_patients(manifest, 0)
     findings = audit.inspect_images(split)
     assert findings.patients.empty and findings.unreadable.empty
@@ -400,7 +398,7 @@ def test_copies_among_the_real_radiographs(name, exact, near):
     folder = home("data") / name
     if not (folder / "metadata.csv").is_file():
         pytest.skip(f"needs the radiographs of {name} in XRAYLIB_HOME/data")
-    pairs = audit.inspect_images(command.read_folder(folder)[0]).pairs
+    pairs = audit.inspect_images(data.read_folder(folder)[0]).pairs
     assert pairs.kind.value_counts().to_dict() == {
         kind: count for kind, count in (("exact", exact), ("near", near)) if count
     }

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from tools import measure
 
 from xraylib import data, experiments, plots, sources
 from xraylib.config import CLASS_NAMES, RunConfig
@@ -129,7 +130,7 @@ def test_three_kinds_of_padding_give_five_effects_whose_weights_cancel():
 
 
 def test_a_transform_is_trained_alone_and_judged_on_originals(manifest):
-    table = experiments.run_transforms(manifest, CONFIG, transforms=("flip",))
+    table = measure.run_transforms(manifest, CONFIG, transforms=("flip",))
     assert table.cell.unique().tolist() == ["none", "flip"]
     for _, part in table.groupby("cell"):
         assert sorted(part.path) == sorted(manifest.path)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_manifest, start_child
+from tools import unets
 
 from xraylib import data, files, lungs, phantoms, sources
 from xraylib.config import RunConfig
@@ -120,7 +121,7 @@ def test_a_small_network_learns_phantoms_and_the_three_ways_are_compared(module_
         phantoms.write_phantoms(folder, (6, 4, 4), seed, 0.0, size=64)
     real, drawn = map(data.from_metadata, folders)
     settings = TINY.but(filters=8, epochs=1, steps=50, batch_size=4, learning_rate=0.01)
-    table = training.compare_training(real, drawn, settings)
+    table = unets.compare_training(real, drawn, settings)
     assert table.trained_on.tolist() == ["phantoms", "real", "phantoms, then real"]
     assert (table.n == table.n[0]).all()
     assert (table.dice_low <= table.dice).all()

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from tools import unets
 
 from xraylib import images, metrics, sources
 from xraylib.config import home as home_folder
@@ -74,7 +75,7 @@ def test_pairs_hold_what_was_won_back_and_say_what_the_heart_is(sets):
 
 
 def test_two_groups_of_annotators_are_compared_on_the_whole_image(sets):
-    agreed = sources.annotators_agree()
+    agreed = unets.annotators_agree()
     assert agreed.patient_id.tolist() == ["cohen-1"]
     assert agreed.dice[0] == pytest.approx(metrics.dice(MASK, np.roll(MASK, 4, axis=1)), abs=0.02)
 
@@ -84,7 +85,7 @@ def test_a_mask_of_yet_another_size_is_not_won_back(sets, monkeypatch):
     sizes.to_csv(experts.data.V7LABS_MASKS, index=False)
     assert sources.won_back_masks().reason.tolist() == ["drawn on an image of yet another size"]
     assert len(sources.lung_pairs(("v7labs",))) == 0
-    assert len(sources.annotators_agree()) == 0
+    assert len(unets.annotators_agree()) == 0
 
 
 def test_marks_are_listed_with_their_paths(sets):

@@ -8,7 +8,7 @@ import pytest
 from xraylib import config, plots, sources, studies
 from xraylib.maps import Explainer
 from xraylib.network import build_base, build_classifier
-from xraylib.studies import concept_vectors, concepts
+from xraylib.studies import concepts
 
 SIDE = 64
 GREY, STRIPES = 0, 1  # what the two classes of images hold
@@ -73,7 +73,7 @@ def found(acts, cut):
 
 @pytest.fixture(scope="module")
 def gradients(network, images):
-    return concept_vectors.class_gradients(Explainer(network), images[10:], STRIPES, "conv")
+    return concepts.class_gradients(Explainer(network), images[10:], STRIPES, "conv")
 
 
 def random_concept(cut, seed: int, n: int = 20) -> studies.Concept:
@@ -173,29 +173,29 @@ def test_the_planted_concept_is_what_the_score_owes_most_to(found, cut, masks, a
     table = studies.region_overlaps(found, cut, {"stripes": masks})
     planted = set(table.concept[table.found])
     assert planted and planted != set(table.concept)
-    directions = concept_vectors.fit_directions(found, acts)
-    scores = concept_vectors.score_concepts(directions, gradients).set_index("concept")
+    directions = concepts.fit_directions(found, acts)
+    scores = concepts.score_concepts(directions, gradients).set_index("concept")
     top = scores.iloc[0]
     assert top.name in planted
     assert top.tcav == 1
     assert top.p_corrected < 0.01
     assert top.accuracy > 0.9
-    low, high = concept_vectors.random_range(directions, gradients)
+    low, high = concepts.random_range(directions, gradients)
     assert low < high < top.sensitivity
 
 
 def test_random_concepts_are_not_significant(cut, acts, gradients):
     drawn = [random_concept(cut, seed) for seed in range(12)]
-    directions = concept_vectors.fit_directions(drawn, acts, seed=1)
-    scores = concept_vectors.score_concepts(directions, gradients)
+    directions = concepts.fit_directions(drawn, acts, seed=1)
+    scores = concepts.score_concepts(directions, gradients)
     assert (scores.p < 0.05).sum() <= 2
     assert (scores.p_corrected > 0.05).all()
     assert np.allclose(scores.sort_values("p").p_corrected.iloc[0], min(1, 12 * scores.p.min()))
 
 
 def test_the_test_over_splits_alone_raises_false_alarms(found, acts, gradients):
-    directions = concept_vectors.fit_directions(found, acts, n_random=40)
-    alarms = concept_vectors.false_alarms(directions, gradients)
+    directions = concepts.fit_directions(found, acts, n_random=40)
+    alarms = concepts.false_alarms(directions, gradients)
     assert alarms["p"] <= 0.15
     assert alarms["p_splits"] > 2 * alarms["p"]
 
@@ -205,8 +205,8 @@ def test_the_seed_decides_everything(cut, acts, found, gradients):
     assert [c.members.tolist() for c in again] == [c.members.tolist() for c in found]
 
     def scores(seed):
-        directions = concept_vectors.fit_directions(found[:2], acts, n_random=8, seed=seed)
-        return concept_vectors.score_concepts(directions, gradients, seed=seed)
+        directions = concepts.fit_directions(found[:2], acts, n_random=8, seed=seed)
+        return concepts.score_concepts(directions, gradients, seed=seed)
 
     one, same, other = map(scores, (0, 0, 1))
     assert one.equals(same)
@@ -217,14 +217,14 @@ def test_too_few_patches_say_so(acts, cut):
     with pytest.raises(ValueError, match="striped: found 5 patches for 4 clusters of at least 8"):
         studies.find_concepts(acts, cut.image_ids, np.arange(5), "striped", 4, least=8)
     with pytest.raises(ValueError, match="random 0: found 4 patches .* at least 8"):
-        concept_vectors.fit_directions([random_concept(cut, 0, n=4)], acts)
+        concepts.fit_directions([random_concept(cut, 0, n=4)], acts)
     with pytest.raises(ValueError, match="found no concept"):
-        concept_vectors.fit_directions([], acts)
+        concepts.fit_directions([], acts)
 
 
 def test_one_against_many_is_exact_for_normal_values():
     rng = np.random.default_rng(0)
-    p = [concept_vectors.one_against_many(row[0], row[1:]) for row in rng.normal(size=(2000, 11))]
+    p = [concepts.one_against_many(row[0], row[1:]) for row in rng.normal(size=(2000, 11))]
     assert np.mean(np.less(p, 0.05)) == pytest.approx(0.05, abs=0.015)
 
 
@@ -233,9 +233,9 @@ def test_figures(found, cut, acts, gradients):
     shown = [axis for axis in figure.axes if axis.images]
     assert len(figure.axes) == 8 and len(shown) >= 4
     assert figure.axes[0].get_ylabel() == "one"
-    directions = concept_vectors.fit_directions(found, acts)
-    table = concept_vectors.score_concepts(directions, gradients)
-    low, high = concept_vectors.random_range(directions, gradients)
+    directions = concepts.fit_directions(found, acts)
+    table = concepts.score_concepts(directions, gradients)
+    low, high = concepts.random_range(directions, gradients)
     table = table.assign(network="a network", random_low=low, random_high=high)
     figure = plots.plot_sensitivity(table, {table.concept[0]: "stripes"})
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]

@@ -10,8 +10,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         """.split(),
         "comparisons": """
             VIEWS OUTSIDE FACTORS run_grid run_factorial run_suspects suspect_contrasts
-            suspects_table run_transforms judge_groups factor_effects confounding_sweep draw_changes
-            draw_switches change_effects
+            suspects_table judge_groups factor_effects confounding_sweep draw_changes draw_switches
+            change_effects
         """.split(),
     },
 )

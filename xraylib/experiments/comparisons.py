@@ -6,7 +6,6 @@ hospital to the class. And because a map only points at a place, single changes 
 what an answer depends on: a marker painted over, a lesion taken away.
 """
 
-import tempfile
 from dataclasses import dataclass
 from itertools import product
 
@@ -14,11 +13,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from xraylib import data, metrics, network, sources
+from xraylib import data, metrics, sources
 from xraylib.config import CLASS_NAMES, IMAGE_SIZE, RunConfig
 from xraylib.experiments import runs
 from xraylib.experiments.runs import Experiment, cross_validate
-from xraylib.images import SINGLE_TRANSFORMS, Preprocessing, resize
+from xraylib.images import Preprocessing, resize
 from xraylib.metrics import bootstrap_mean, wilson_interval
 from xraylib.phantoms import make_phantom
 
@@ -141,40 +140,6 @@ def run_suspects(
             for tested_on, table in judged.items():
                 told = {"cell": cell, "outside": colour, "equalised": equalised}
                 parts.append(table.assign(**told, tested_on=tested_on, fold=fold))
-    return pd.concat(parts, ignore_index=True)
-
-
-def run_transforms(
-    manifest: pd.DataFrame, config: RunConfig, transforms=SINGLE_TRANSFORMS
-) -> pd.DataFrame:
-    """Train with each transform of Table 2 alone, with the flip, and with none, in folds.
-
-    Each training image is there as it is and once transformed, and each epoch draws one of the two.
-
-    Args:
-        manifest: any manifest.
-        config: the settings of the trainings.
-        transforms: some of `images.SINGLE_TRANSFORMS`.
-
-    Returns:
-        predictions on original images, under each other, with the columns cell (the transform, or
-        `none`) and fold. Section 3.2.1 of the report.
-    """
-    labels, parts = data.label_ids(manifest), []
-    original = network.extract_features(manifest, VIEWS["original"], config.scaling)
-    for transform in ("none", *transforms):
-        views = [original]
-        if transform != "none":
-            view = Preprocessing(transform=transform)
-            views += [network.extract_features(manifest, view, config.scaling, config.seed)]
-        for fold, part in enumerate(data.split_folds(manifest, config)):
-            train, test = (np.flatnonzero(part.split == name) for name in ("train", "test"))
-            maps = [network.LiveMaps(view, train) for view in views]
-            with tempfile.TemporaryDirectory() as scratch:
-                head, _ = network.fit_head(maps, labels[train], None, config, scratch)
-            logits = network.predict_logits(head, original[test])
-            table = metrics.predictions_table(part.iloc[test], logits)
-            parts.append(table.assign(cell=transform, fold=fold))
     return pd.concat(parts, ignore_index=True)
 
 

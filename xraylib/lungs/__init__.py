@@ -11,8 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         """.split(),
         "training": """
             UNET_PROFILES check_pairs split_pairs read_pairs PairBatches train_unet
-            train_profile_unet judge_unet compare_training summarise_overlap leave_hospitals_out
-            hospital_rows train_in_stages HOSPITALS
+            train_profile_unet judge_unet summarise_overlap
         """.split(),
         "masks": """
             load_unet segment_images predict_masks flag_share write_mask

@@ -24,9 +24,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "slider": """
             METHOD_NAMES layer_slider upload_box
         """.split(),
-        "marks": """
-            MarkedCases nih_pneumonia covid_lesions same_place floor_maps compare_with_marks
-            device_energy FLOORS MEASURES
-        """.split(),
     },
 )

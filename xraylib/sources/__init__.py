@@ -13,8 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         """.split(),
         "experts": """
             LUNG_SETS lung_pairs covid_marks nih_boxes box_mask nih_people nih_adjudicated find_cut
-            fitting_masks won_back_masks annotators_agree read_set_table known_people told_table
-            groups_table labels_table
+            fitting_masks won_back_masks read_set_table
         """.split(),
         "covidx": """
             provide_covidx covidx_tables count_covidx replay_split replay_leak leaked_images

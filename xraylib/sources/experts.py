@@ -1,6 +1,4 @@
-"""What experts drew and wrote about radiographs and people, and what that tells without an image.
-
-Lungs, lesions, devices, boxes; age, sex and view; labels that radiologists settled.
+"""What experts drew and wrote about radiographs: lungs, lesions, devices, boxes, people, labels.
 
 None of these sets comes with the package. Each is a folder below `config.home("data")`; the page on
 data says where it comes from, what it may be used for, and how its tables are made. A set that is
@@ -11,19 +9,14 @@ makes the tables of the NIH's images from a published package; the other sets ar
 import gzip
 import io
 import sys
-from itertools import product
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.preprocessing import OneHotEncoder, SplineTransformer
 
 from xraylib import data, files, images, network
-from xraylib.config import CLASS_NAMES, home
-from xraylib.metrics import bootstrap_mean, dice, wilson_interval
+from xraylib.config import home
 from xraylib.sources.arrivals import fit_mask, write_png
 from xraylib.sources.provide import REGISTRY, WHEEL, WHEEL_SHA256, read_registry, small_name
 
@@ -39,20 +32,7 @@ LUNG_SETS = {
 MARKS = ("lungs", "lesion", "device")
 SIMILAR = 0.9  # correlation of a cut with its copy, from which on the two count as one image
 SCALES = np.linspace(0.6, 1.0, 41)  # of a whole image's side that a copy may have kept
-ALONE = {  # what a "classifier" is told instead of the image
-    "view": ["view"],
-    "age": ["age"],
-    "sex": ["sex"],
-    "view, age and sex": ["view", "age", "sex"],
-}
-AGE_GROUPS = {
-    "under 18": (0, 18),
-    "18 to 39": (18, 40),
-    "40 to 59": (40, 60),
-    "60 and over": (60, 121),
-}
 FINDINGS = ["opacity", "nodule", "pneumothorax", "fracture"]  # that radiologists settled
-FOLDS = 5
 
 
 def read_set_table(folder: str, name: str) -> pd.DataFrame:
@@ -176,19 +156,18 @@ def covid_marks() -> pd.DataFrame:
     """Return the COVID-19 images that radiologists marked, whole as they were published.
 
     Returns:
-        one row per image: path, patient_id, label, and for each of `MARKS` a column
-        `<mark>_path`, "" where nothing of the kind was marked.
+        one row per image: filename, path, patient_id, label, height and width in pixels, and for
+        each of `MARKS` a column `<mark>_path`, "" where nothing of the kind was marked.
 
     Raises:
         FileNotFoundError: the set is missing.
     """
     table, place = read_set_table("radiologists", "covid_masks.csv"), home("data") / "radiologists"
-    marks = pd.DataFrame({"path": [str(place / "images" / name) for name in table.filename]})
-    marks[["patient_id", "label"]] = table[["patient_id", "label"]]
+    table["path"] = [str(place / "images" / name) for name in table.filename]
     for mark in MARKS:
-        names = table[mark]
-        marks[f"{mark}_path"] = [str(place / "masks" / name) if name else "" for name in names]
-    return marks
+        names = table.pop(mark)
+        table[f"{mark}_path"] = [str(place / "masks" / name) if name else "" for name in names]
+    return table
 
 
 def nih_boxes(finding: str = "Pneumonia") -> pd.DataFrame:
@@ -288,7 +267,7 @@ def won_back_masks() -> pd.DataFrame:
     Raises:
         FileNotFoundError: a set is missing.
     """
-    copies, wholes = read_set_table("darkcovidnet", "metadata.csv"), _published()
+    copies, wholes = read_set_table("darkcovidnet", "metadata.csv"), whole_images()
     copies = copies[(copies["mask"] != "") & ~copies["mask"].isin(fitting_masks())]
     sizes = pd.read_csv(data.V7LABS_MASKS).set_index("mask")
     place, rows = home("data") / "darkcovidnet", []
@@ -309,180 +288,9 @@ def won_back_masks() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _published() -> pd.DataFrame:
-    """Return the radiologists' whole images by filename: path and the original's size."""
-    table = read_set_table("radiologists", "covid_masks.csv").set_index("filename")
-    place = home("data") / "radiologists" / "images"
-    return table.assign(path=[str(place / name) for name in table.index])
-
-
-def annotators_agree() -> pd.DataFrame:
-    """Return how far the v7labs annotators and the radiologists agree on the same whole images.
-
-    Returns:
-        filename, patient_id, dice: of every image that both have drawn, the mask drawn on it.
-
-    Raises:
-        FileNotFoundError: a set is missing.
-    """
-    copies, wholes = read_set_table("darkcovidnet", "metadata.csv"), _published()
-    both = copies[copies["mask"].isin(fitting_masks()) & copies.filename.isin(wholes.index)]
-    place, masks = home("data"), {}
-    for row in both.itertuples():
-        masks[row.filename] = images.read_mask(place / "darkcovidnet" / "masks" / row.mask)
-    won = won_back_masks()
-    masks |= dict(zip(won.filename, won.whole_mask, strict=True)) if len(won) else {}
-    for name in won.filename[won.reason != ""]:
-        masks.pop(name)
-    rows = []
-    for name, mask in sorted(masks.items()):
-        drawn = images.read_mask(place / "radiologists" / "masks" / wholes.lungs[name])
-        rows.append((name, wholes.patient_id[name], dice(fit_mask(mask, drawn.shape), drawn)))
-    return pd.DataFrame(rows, columns=["filename", "patient_id", "dice"])
-
-
-def known_people() -> pd.DataFrame:
-    """Return every image of `darkcovidnet` whose patient's age, sex and view are known.
-
-    Returns:
-        filename, patient_id, label, age (years), sex (F or M), view (AP or PA; supine counts as
-        AP), age_group. The NIH's 1,000 images come from its own table, the COVID-19 images from the
-        metadata of Cohen's collection.
-
-    Raises:
-        FileNotFoundError: a table is missing.
-    """
-    columns = ["filename", "patient_id", "label", "age", "sex", "view"]
-    people = pd.concat([nih_people()[columns], _covid_people()[columns]])
-    people = people.assign(view=people.view.str[:2])
-    known = people.age.notna() & people.sex.isin(["F", "M"]) & people["view"].isin(["AP", "PA"])
-    people = people[known].reset_index(drop=True)
-    group = np.select([people.age < high for _, high in AGE_GROUPS.values()], list(AGE_GROUPS), "")
-    return people.assign(age_group=group)
-
-
-def _covid_people() -> pd.DataFrame:
-    copies = read_set_table("darkcovidnet", "metadata.csv")
-    copies = copies[copies.label == "COVID-19"]
-    told = read_set_table("covid-chestxray-dataset", "metadata.csv")
-    told = told.assign(stem=told.filename.str.rsplit(".", n=1).str[0]).drop_duplicates("stem")
-    told = told.set_index("stem")[["age", "sex"]]
-    stems = copies.filename.str.extract(r"/(.+)\.png$", expand=False)
-    people = copies.assign(age=stems.map(told.age), sex=stems.map(told.sex))
-    return people.assign(age=pd.to_numeric(people.age, errors="coerce"))
-
-
-def told_alone(people: pd.DataFrame, columns: list[str], seed: int = 0) -> np.ndarray:
-    """Return whether the class is guessed right from age, sex or view alone, in folds by patient.
-
-    A logistic regression; age goes in as a cubic spline, sex and view as they are.
-
-    Args:
-        people: a table with label, patient_id and the columns.
-        columns: some of view, age, sex.
-        seed: seeds the folds.
-
-    Returns:
-        bool (N,).
-    """
-    parts = [
-        SplineTransformer(5) if column == "age" else OneHotEncoder(handle_unknown="ignore")
-        for column in columns
-    ]
-    right = np.zeros(len(people), bool)
-    labels = people.label.to_numpy()
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed % 2**32)
-    for train, test in folds.split(people, labels, people.patient_id):
-        seen, asked = [], []
-        for column, part in zip(columns, parts, strict=True):
-            values = people[[column]].to_numpy()
-            encoded = part.fit_transform(values[train]), part.transform(values[test])
-            seen.append(_dense(encoded[0]))
-            asked.append(_dense(encoded[1]))
-        model = LogisticRegression(max_iter=1000)
-        model.fit(np.hstack(seen), labels[train])
-        right[test] = model.predict(np.hstack(asked)) == labels[test]
-    return right
-
-
-def _dense(matrix) -> np.ndarray:
-    return matrix.toarray() if hasattr(matrix, "toarray") else matrix
-
-
-def told_table(people: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Say what age, sex and view alone tell, for two classes and for three.
-
-    Args:
-        people: what `known_people` returns.
-        seed: seeds folds and intervals.
-
-    Returns:
-        classes, group (what is told), value (share of images guessed right), low, high (95 %,
-        patients drawn again), n, patients; and most_common, the share of the most frequent class:
-        what a guess reaches that is told nothing.
-    """
-    two, rows = people[people.label != "COVID-19"].reset_index(drop=True), []
-    for part, (name, columns) in product((two, people), ALONE.items()):
-        rows.append(_row(part, name, told_alone(part, columns, seed), seed))
-    return pd.DataFrame(rows)
-
-
-def groups_table(people: pd.DataFrame, predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Say how often a network is right within each group of people.
-
-    Args:
-        people: what `known_people` returns.
-        predictions: of a network in folds by patient: filename, label and prediction, class ids.
-        seed: seeds the intervals.
-
-    Returns:
-        the columns of `told_table`; group is a view, a sex or an age.
-    """
-    seen = people.merge(predictions, on="filename", suffixes=("", "_id"), validate="1:1")
-    right = (seen.label_id == seen.prediction).to_numpy()
-    rows = []
-    for column in ("view", "sex", "age_group"):
-        for group in sorted(seen[column].unique()):
-            inside = (seen[column] == group).to_numpy()
-            name = {"F": "women", "M": "men"}.get(group, group)
-            rows.append(_row(seen[inside], name, right[inside], seed))
-    return pd.DataFrame(rows)
-
-
-def _row(part: pd.DataFrame, group: str, right, seed: int) -> dict:
-    mean = bootstrap_mean(right.astype(float), part.patient_id, seed=seed)
-    classes = " / ".join(name for name in CLASS_NAMES if name in set(part.label))
-    row = {"classes": classes, "group": group, "value": mean.value}
-    row |= {"low": mean.low, "high": mean.high, "n": mean.n}
-    row["patients"] = part.patient_id.nunique()
-    return row | {"most_common": part.label.value_counts(normalize=True).iloc[0]}
-
-
-def labels_table(seed: int = 0) -> pd.DataFrame:
-    """Hold labels mined from reports against opacity as radiologists settled it.
-
-    Opacity is not quite pneumonia: a tumour or an effusion is opaque too, so a film of a "normal"
-    may show it, and pneumonia without any opacity on the film is rare but not impossible.
-
-    Returns:
-        group, value (share of images), low, high (95 %: Wilson's interval, and for `best possible`
-        patients drawn again), n, patients. `best possible` is the accuracy of a reader who names
-        every opacity pneumonia, and makes no mistake, judged by the labels.
-    """
-    table = nih_adjudicated()
-    sick, healthy = table[table.label == "pneumonia"], table[table.label == "normal"]
-    rows = []
-    for name, part, hits in (
-        ("pneumonia, opacity denied", sick, ~sick.opacity),
-        ("normal, opacity found", healthy, healthy.opacity),
-    ):
-        low, high = wilson_interval(int(hits.sum()), len(part))
-        rows.append((name, hits.mean(), low, high, len(part), part.patient_id.nunique()))
-    agree = ((table.label == "pneumonia") == table.opacity).astype(float)
-    mean = bootstrap_mean(agree, table.patient_id, seed=seed)
-    n_patients = table.patient_id.nunique()
-    rows.append(("best possible", mean.value, mean.low, mean.high, len(table), n_patients))
-    return pd.DataFrame(rows, columns=["group", "value", "low", "high", "n", "patients"])
+def whole_images() -> pd.DataFrame:
+    """Return `covid_marks` by filename, which `darkcovidnet`'s copies of the images share."""
+    return covid_marks().set_index("filename")
 
 
 def main() -> None:

@@ -18,10 +18,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             upsampling_study
         """.split(),
         "concepts": """
-            Patches Concept cut_patches find_concepts region_overlaps
-        """.split(),
-        "concept_vectors": """
-            discover_concepts compare_with_regions name_concepts score_networks
+            Patches Concept cut_patches find_concepts region_overlaps discover_concepts
+            compare_with_regions name_concepts score_networks
         """.split(),
         "claims": """
             VERDICTS judge_claims judge_claim claims_page

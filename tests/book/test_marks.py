@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from tools import marks
 
-from xraylib.maps import Cases, marks
+from xraylib.maps import Cases
 
 SIDE = 224
 

@@ -1,10 +1,16 @@
-"""Copies, leaks, and clues outside the lungs: what a set of radiographs hides.
+"""What a set of radiographs hides: `python -m xraylib.audit FOLDER`.
 
-Exact copies have the same pixels, near ones similar perceptual hashes. Clues are what a classifier
-that never looks at a lung could score: the class predicted from view, source, size or frame.
+The folder may have any of the layouts that `data.read_folder` knows; the command says which it
+took. It names every unreadable or doubtful file, every copy and every leak, and tells what gives
+the class away without a lung. Exact copies have the same pixels, near ones similar perceptual
+hashes. Clues are what a classifier that never looks at a lung could score: the class predicted
+from view, source, size or frame.
 """
 
+import argparse
 import hashlib
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import imagehash
@@ -20,8 +26,10 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier
 from tqdm.auto import tqdm
 
-from xraylib import data
+from xraylib import data, files, report
+from xraylib.files import printable
 from xraylib.images import ImageError, flag_image, read_radiograph
+from xraylib.images.reading import NO_IMAGE
 from xraylib.metrics import bootstrap_mean
 
 HASH_SIDE = 16  # 256 bits: with the usual 64, chests of strangers are as close as copies are
@@ -345,3 +353,44 @@ def _pairs_of_copies(images: pd.DataFrame) -> pd.DataFrame:
         one, other = first[column].to_numpy(), second[column].to_numpy()
         pairs[name] = (one != other) & (one != "") & (other != "")
     return pairs.assign(first=first.path.to_numpy(), second=second.path.to_numpy())
+
+
+def main(arguments=None) -> int:
+    """Run the command; returns 1 if a file is unreadable or a copy, 2 if nothing could be done."""
+    parser = argparse.ArgumentParser(prog="python -m xraylib.audit", description=__doc__)
+    parser.add_argument("folder", help="with images, class folders of images, or metadata.csv")
+    parser.add_argument("--keep", metavar="NAME", help="save the table among the book's results")
+    options = parser.parse_args(arguments)
+    try:
+        manifest, left_out = data.read_folder(options.folder)
+        if manifest.empty:
+            raise FileNotFoundError(f"{options.folder}: {NO_IMAGE}")
+    except (OSError, ValueError) as error:
+        print(f"error: {files.as_utf8(error)}", file=sys.stderr)
+        return 2
+    print(f"layout: {printable(manifest.attrs['layout'])}")
+    findings = inspect_images(manifest)
+    for row in findings.unreadable.itertuples():
+        print(f"unreadable: {printable(row.path)}: {row.error}")
+    for row in findings.images[findings.images.flag != ""].itertuples():
+        print(f"doubtful: {printable(row.path)}: {row.flag}")
+    pairs = findings.pairs
+    for row, leaks in zip(pairs.itertuples(), pairs["across the split"], strict=True):
+        bits = f" ({row.distance} of 256 bits differ)" if row.kind == "near" else ""
+        leak = ", a leak between two sets" if leaks else ""
+        pair = f"{printable(row.first)} and {printable(row.second)}"
+        print(f"{row.kind} duplicates{leak}: {pair}{bits}")
+    for kind, count in left_out.items():
+        print(f"left out: {count} files {printable(kind)}")
+    table = checks_table(findings)
+    print(f"\n{len(manifest)} images\n{table.round(3).to_string(index=False, na_rep='')}\n")
+    print(verdict(table))
+    if options.keep:
+        command = f"python -m xraylib.audit {Path(options.folder).name} --keep {options.keep}"
+        named = Path(options.folder).resolve().name
+        report.save_table(table.assign(seed=0, data=named), "real", options.keep, command)
+    return int(len(findings.unreadable) + len(findings.pairs) > 0)
+
+
+if __name__ == "__main__":
+    files.run_command(main)

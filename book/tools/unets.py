@@ -1,0 +1,133 @@
+"""U-Nets compared for the book: by what they learnt from, on hospitals that they never saw."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from xraylib import images, lungs, sources
+from xraylib.config import home
+from xraylib.lungs import UNetConfig, judge_unet, summarise_overlap, train_unet
+from xraylib.metrics import dice
+from xraylib.sources import experts
+
+HOSPITALS = UNetConfig(  # small and plain, so that ten of them can be trained within the hour
+    dataset="hospitals",
+    size=64,
+    filters=8,
+    encoder="scratch",
+    batch_size=16,
+    epochs=6,
+    steps=50,
+    learning_rate=0.003,
+    maps=len(lungs.HEART),
+    test_share=0.01,
+    val_share=0.05,
+)
+
+
+def train_in_stages(pairs: pd.DataFrame, config: UNetConfig = HOSPITALS, start=None) -> Path:
+    """Train on small images first, and then on larger ones, which cost more.
+
+    Args:
+        pairs: as in `leave_hospitals_out`.
+        config: the settings of the first stage; the second follows from it.
+        start: as in `train_unet`.
+
+    Returns:
+        the run folder of the last stage; both have the same split.
+    """
+    shares = config.but(test_share=0.2, val_share=0.08, patience=99)
+    small = train_unet(pairs, shares.but(epochs=10), start=start)
+    large = shares.but(size=96, epochs=7, learning_rate=config.learning_rate / 2)
+    return train_unet(pairs, large, start=small)
+
+
+def leave_hospitals_out(
+    pairs: pd.DataFrame, hospitals, config: UNetConfig = HOSPITALS
+) -> pd.DataFrame:
+    """Judge U-Nets on hospitals whose masks, images and patients they have never seen.
+
+    Args:
+        pairs: what `sources.lung_pairs` returns; a pair is a path, a mask_path, a patient_id, a
+            source (the hospital) and heart.
+        hospitals: the sources to leave out, one after the other.
+        config: the settings of every training.
+
+    Returns:
+        a row for each hospital that is left out and each map: trained_on, judged_on, map (the
+        automatic one, "drawn", and the one of that hospital's own convention), and
+        `summarise_overlap`.
+    """
+    rows = []
+    for hospital in hospitals:
+        unseen = pairs[pairs.source == hospital]
+        taught = pairs[~pairs.patient_id.isin(unseen.patient_id)]
+        names = " + ".join(sorted(taught.source.unique()))
+        rows += hospital_rows(train_unet(taught, config), unseen, names)
+    return pd.DataFrame(rows)
+
+
+def hospital_rows(weights, unseen: pd.DataFrame, trained_on: str) -> list[dict]:
+    """Return the rows of `leave_hospitals_out` for one U-Net and one hospital, or a part of it."""
+    rows = []
+    for heart in (lungs.HEART[0], unseen.heart.iloc[0]):
+        row = {"trained_on": trained_on, "judged_on": unseen.source.iloc[0], "map": heart}
+        rows.append(row | summarise_overlap(judge_unet(weights, unseen, heart)))
+    return rows
+
+
+def compare_training(real, phantom, config: UNetConfig | None = None) -> pd.DataFrame:
+    """Compare U-Nets trained on phantoms, on real pairs, and on both in turn.
+
+    Args:
+        real, phantom: manifests with masks.
+        config: the settings of all three.
+
+    Returns:
+        a row for each of the three: trained_on, train_seconds, and `summarise_overlap` on the test
+        patients of the real pairs, which none of them saw.
+
+    Section 3.2.3 of the report.
+    """
+    config = config or UNetConfig()
+    drawn = train_unet(phantom, config.but(dataset="phantom"))
+    folders = {
+        "phantoms": drawn,
+        "real": train_unet(real, config),
+        "phantoms, then real": train_unet(real, config, start=drawn),
+    }
+    pairs = lungs.split_pairs(lungs.check_pairs(real), config)
+    test, rows = pairs[pairs.split == "test"], []
+    for name, folder in folders.items():
+        seconds = json.loads((folder / "metrics.json").read_text())["train_seconds"]
+        row = {"trained_on": name, "train_seconds": seconds}
+        rows.append(row | summarise_overlap(judge_unet(folder, test)))
+    return pd.DataFrame(rows)
+
+
+def annotators_agree() -> pd.DataFrame:
+    """Return how far the v7labs annotators and the radiologists agree on the same whole images.
+
+    Returns:
+        filename, patient_id, dice: of every image that both have drawn, the mask drawn on it.
+
+    Raises:
+        FileNotFoundError: a set is missing.
+    """
+    copies, wholes = sources.read_set_table("darkcovidnet", "metadata.csv"), experts.whole_images()
+    both = copies[copies["mask"].isin(sources.fitting_masks()) & copies.filename.isin(wholes.index)]
+    place, masks = home("data") / "darkcovidnet" / "masks", {}
+    for row in both.itertuples():
+        masks[row.filename] = images.read_mask(place / row.mask)
+    won = sources.won_back_masks()
+    masks |= dict(zip(won.filename, won.whole_mask, strict=True)) if len(won) else {}
+    for name in won.filename[won.reason != ""]:
+        masks.pop(name)
+    rows = []
+    for name, mask in sorted(masks.items()):
+        drawn = images.read_mask(wholes.lungs_path[name])
+        rows.append(
+            (name, wholes.patient_id[name], dice(experts.fit_mask(mask, drawn.shape), drawn))
+        )
+    return pd.DataFrame(rows, columns=["filename", "patient_id", "dice"])
