@@ -58,6 +58,33 @@ def test_the_lesion_is_better_known_than_the_lungs(manifest):
     assert maps.known_region(manifest.assign(lesion_path="")) == "lesion_path"
 
 
+def test_what_is_known_of_an_image_leaves_out_what_is_empty(manifest):
+    row = manifest.iloc[3]
+    assert list(maps.known_regions(row)) == ["lungs"]
+    assert maps.known_regions(row)["lungs"].shape == (224, 224)
+    drawn = row.copy()
+    drawn["lesion_path"], drawn["marker_path"] = manifest.mask_path[1], row.mask_path
+    assert list(maps.known_regions(drawn)) == ["marker"], "the lesion's mask is empty"
+    assert maps.known_regions(manifest.iloc[2]) == {}
+
+
+def test_the_surest_calls_are_one_of_each_class_and_one_wrong(manifest):
+    probs = np.full((12, 3), 0.1)
+    labels = np.array([CLASS_NAMES.index(name) for name in manifest.label])
+    called = labels.copy()
+    called[[4, 8]] = (labels[[4, 8]] + 1) % 3
+    probs[np.arange(12), called] = 0.5 + np.arange(12) / 50
+    predictions = manifest[["path", "label"]].assign(prediction=np.take(CLASS_NAMES, called))
+    predictions = predictions.assign(**dict(zip(CLASS_NAMES, probs.T, strict=True)))
+    found = maps.surest_calls(predictions.sample(frac=1, random_state=0), manifest)
+    right = np.flatnonzero(called == labels)
+    last = [max(k for k in right if labels[k] == c) for c in (2, 1, 0)]
+    assert list(found.path) == list(manifest.path[[*last, 8]])
+    assert found.title[0] == "COVID-19, called right" and "mask_path" in found
+    assert found.title[3] == f"{CLASS_NAMES[labels[8]]}, called {CLASS_NAMES[called[8]]}"
+    assert len(maps.surest_calls(predictions.iloc[right], manifest)) == 3
+
+
 def test_training_images_and_empty_regions_are_left_out(manifest, cases):
     assert sorted(cases.rows.path) == sorted(manifest.path[[3, 5, 6, 7, 9, 10, 11]])
     assert cases.images.shape == cases.masks.shape == (7, 224, 224)

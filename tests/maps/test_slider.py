@@ -160,6 +160,41 @@ def test_no_image_is_an_error(explainer):
         maps.layer_slider(explainer, [])
 
 
+def test_the_caption_says_how_much_energy_is_inside_and_what_the_floors_have(explainer):
+    image, lesion = np.zeros((2, SIDE, SIDE), np.uint8)
+    image[:, 8:] = 200  # one edge, from top to bottom
+    lesion[:8, :8] = 1
+    regions = [{"lesion": lesion.astype(bool), "marker": lesion > 1}]
+    slider = maps.layer_slider(explainer, image, regions=regions, methods=["grad_cam"])
+    for layer in (0, 1):
+        cells = slider.cells(0, 0, layer)[0]
+        share = maps.energy_inside(upscale(cells, SIDE), regions[0]["lesion"])
+        caption = slider.frame((0, 0, 0, layer)).caption
+        assert f"Inside the lesion: {share:.0%} of the map's energy" in caption or not cells.any()
+    edges = maps.energy_inside(maps.edge_maps(image[None])[0], regions[0]["lesion"])
+    assert caption.endswith(f"(a flat map has 25% there, an edge detector {edges:.0%})")
+    assert "marker" not in caption, "an empty region has no share"
+
+
+def test_regions_are_outlined_on_the_page_and_live(explainer, radiographs):
+    known = [{"lesion": np.ones((40, 30), bool)}, {}]
+    with pytest.raises(ValueError, match="1 regions for 2 images"):
+        maps.layer_slider(explainer, radiographs, regions=known[:1])
+    slider = maps.layer_slider(explainer, radiographs, regions=known, methods=["grad_cam"])
+    drawn, nothing = page_data(slider.html)["outlines"]
+    assert drawn.startswith('<path class="lesion" d="M') and nothing == ""
+    assert "Outline lesion (line)" in slider.html
+    (figure,), (box,) = find(slider.widget, "HTML"), find(slider.widget, "Checkbox")
+    assert drawn not in figure.value
+    box.value = True
+    assert drawn in figure.value
+
+
+def test_live_it_plays_through_the_layers(slider):
+    (play,), (layer,) = find(slider.widget, "Play"), find(slider.widget, "SelectionSlider")
+    assert play.max == len(layer.options) - 1
+
+
 def test_a_map_without_positive_cells_says_so(slider, monkeypatch):
     monkeypatch.setattr(slider, "cells", lambda *position: np.zeros((3, 5, 5), np.float32))
     assert "Nothing at this layer" in slider.frame((0, 0, 0, 1)).caption

@@ -296,6 +296,44 @@ def known_region(manifest: pd.DataFrame) -> str:
     return "lesion_path" if "lesion_path" in manifest else "mask_path"
 
 
+def known_regions(row) -> dict[str, np.ndarray]:
+    """Return what is known of one image of a manifest: lesion and marker, or else the lungs.
+
+    Args:
+        row: of a manifest.
+
+    Returns:
+        name -> mask bool (224, 224); only those that are not empty.
+    """
+    columns = {"lesion": "lesion_path", "marker": "marker_path"}
+    if "lesion_path" not in row:
+        columns = {"lungs": "mask_path"}
+    paths = {name: row.get(column, "") for name, column in columns.items()}
+    masks = {name: resize(read_mask(path), IMAGE_SIZE) for name, path in paths.items() if path}
+    return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def surest_calls(predictions: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return the right call of each class that a network is surest of, and its surest wrong call.
+
+    Args:
+        predictions: path, label, prediction and a probability for each class, as a run keeps them.
+        manifest: of the same images.
+
+    Returns:
+        rows of the manifest, the last class first and the wrong call last, with a column `title`;
+        fewer where a class has no right call, or all of them are right.
+    """
+    surest = predictions.set_index("path")
+    surest = surest.assign(sure=surest[list(CLASS_NAMES)].max(axis=1)).sort_values("sure")[::-1]
+    is_right = surest.label == surest.prediction
+    right = [surest[is_right & (surest.label == name)][:1] for name in reversed(CLASS_NAMES)]
+    chosen = pd.concat([*right, surest[~is_right][:1]])
+    rows = manifest.set_index("path").loc[chosen.index].reset_index()
+    called = np.where(is_right[chosen.index], "right", chosen.prediction)
+    return rows.assign(title=chosen.label.to_numpy() + ", called " + called)
+
+
 def unseen_cases(manifest: pd.DataFrame, region: str, n: int, seed: int = 0) -> Cases:
     """Draw images of the validation and test sets that have a region.
 

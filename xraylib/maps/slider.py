@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import ipywidgets
 import matplotlib
 import numpy as np
@@ -23,6 +24,7 @@ from IPython import get_ipython
 from PIL import Image
 
 from xraylib import images, metrics
+from xraylib.maps.checks import edge_maps, energy_inside
 from xraylib.maps.equations import upscale
 from xraylib.maps.explainer import Explainer, live_cells
 
@@ -72,6 +74,42 @@ def draw_frame(cells: np.ndarray, caption: str, dead: np.ndarray | None = None) 
     return Frame(data_uri(picture, exact), heat, caption, hatched)
 
 
+def outline(regions: dict) -> str:
+    """Return the borders of regions as the inside of an SVG, a path each.
+
+    Args:
+        regions: name -> mask bool (H, W); an empty one has no border.
+    """
+    paths = []
+    for name, mask in regions.items():
+        how = cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_TC89_KCOS
+        borders, _ = cv2.findContours(np.uint8(mask), *how)
+        lines = ""
+        for border in borders:
+            corners = (border[:, 0] + 0.5) / len(mask)
+            lines += "M" + "L".join(f"{x:.3f} {y:.3f}" for x, y in corners) + "z"
+        paths.append(f'<path class="{html.escape(name)}" d="{lines}"/>')
+    return "".join(paths)
+
+
+def energy_text(cells: np.ndarray, image: np.ndarray, regions: dict) -> str:
+    """Say how much of a map's energy is inside regions, beside what its two floors have there.
+
+    Args:
+        cells: float (h, w), none below 0, not all of them 0.
+        image: uint8 (H, W), or (H, W, 3).
+        regions: name -> mask bool (H, W).
+    """
+    grey = image if image.ndim == 2 else image.mean(axis=-1)
+    heat, edges = upscale(cells, grey.shape), edge_maps(grey[None])[0]
+    return "".join(
+        f". Inside the {name}: {energy_inside(heat, mask):.0%} of the map's energy (a flat map has "
+        f"{mask.mean():.0%} there, an edge detector {energy_inside(edges, mask):.0%})"
+        for name, mask in regions.items()
+        if mask.any()
+    )
+
+
 def slider_style() -> str:
     """Return the style element that every slider brings along."""
     stops = ", ".join(
@@ -81,12 +119,15 @@ def slider_style() -> str:
     return f"<style>{STYLE.replace('GRADIENT', gradient)}</style>"
 
 
-def panels(radiograph: str, frame: Frame) -> str:
-    """Return the three pictures, radiograph | true cells | overlay, with their caption and bar.
+def panels(radiograph: str, frame: Frame, outlines: str = "") -> str:
+    """Return the pictures, radiograph | true cells | overlay, with their caption and bar.
+
+    A fourth, hidden, is for a map that the reader holds while the slider moves on.
 
     Args:
         radiograph: data URI.
         frame: the frame of the map.
+        outlines: what `outline` returns, to be shown at once.
     """
     ground = f'class="dark-light" src="{radiograph}"'
     side = int(len(frame.dead) ** 0.5)
@@ -95,22 +136,24 @@ def panels(radiograph: str, frame: Frame) -> str:
         f"M{x / side:.3f} {(y + 1) / side:.3f}L{(x + 1) / side:.3f} {y / side:.3f}" for x, y in dead
     )
     caption = html.escape(frame.caption)
+    borders = f'<svg class="outline" viewBox="0 0 1 1" aria-hidden="true">{outlines}</svg>'
     return f"""<div class="panels">
-<div class="panel"><img {ground} data-part="radiograph" alt="The radiograph">
-<span>radiograph</span></div>
+<div class="panel film"><div class="stack"><img {ground} data-part="radiograph"
+ alt="The radiograph">{borders}</div><span>radiograph</span></div>
 <div class="panel cells"><div class="stack">
 <img class="dark-light" src="{frame.cells}" data-part="cells" alt="True cells. {caption}">
 <svg class="dead" data-part="dead" viewBox="0 0 1 1" aria-hidden="true"><path d="{lines}"/></svg>
 </div><span>true cells</span></div>
 <div class="panel"><div class="stack"><img {ground} data-part="ground" alt="">
 <img class="dark-light" src="{frame.heat or frame.cells}" data-part="heat"
- alt="Overlay. {caption}"></div><span>overlay</span></div>
+ alt="Overlay. {caption}">{borders}</div><span>overlay</span></div>
+<div class="panel" data-part="held" hidden><div class="stack"></div><span></span></div>
 </div>
 <p data-part="caption" role="status" aria-live="polite">{caption}</p>
 <div class="bar"><span>0</span><i></i><span>1, normalised per image</span></div>"""
 
 
-def slider_page(radiographs, frames, names: dict, start: tuple) -> str:
+def slider_page(radiographs, frames, names: dict, start: tuple, regions=()) -> str:
     """Return the slider as HTML that works by itself.
 
     Args:
@@ -118,17 +161,19 @@ def slider_page(radiographs, frames, names: dict, start: tuple) -> str:
         frames: position (image, method, class, layer), each counted from 0 -> `Frame`.
         names: `image`, `method`, `class` and `layer` -> the names to choose from.
         start: the position shown first.
+        regions: for each image the regions that can be outlined, name -> mask bool (H, W).
     """
     shown = {k: (f.cells, f.heat, f.caption, f.dead) for k, f in frames.items()}
     page = {
         "radiographs": radiographs,
         "layers": names["layer"],
+        "outlines": [outline(known) for known in regions],
         "frames": {"-".join(map(str, position)): frame for position, frame in shown.items()},
     }
     data = json.dumps(page).replace("</", "<\\/")  # or a name could end the script element
     image = radiographs[start[list(names).index("image")]]
     return f"""<div class="xray-slider">{slider_style()}
-{controls(names, start)}
+{controls(names, start, list(dict.fromkeys(n for known in regions for n in known)))}
 {panels(image, frames[start])}
 <noscript><p>The slider needs JavaScript; without it this one map is shown.</p></noscript>
 <script type="application/json">{data}</script>
@@ -137,11 +182,12 @@ xraySlider.fromPage(document.currentScript);</script>
 </div>"""
 
 
-def controls(names: dict, start: tuple) -> str:
-    """Return the layer's range, with a tick for each block below it, and the choices beside it.
+def controls(names: dict, start: tuple, outlined=()) -> str:
+    """Return the layer's range, with a tick for each block below it, and what else can be chosen.
 
     Args:
         names, start: as of `slider_page`.
+        outlined: names of the regions that can be outlined.
     """
     first = dict(zip(names, start, strict=True))
     layers = names["layer"]
@@ -155,7 +201,19 @@ def controls(names: dict, start: tuple) -> str:
  aria-label="Layer" aria-valuetext="{chosen}">
 <span class="ticks" aria-hidden="true">{ticks}</span></span></label>
 <output data-part="name" aria-hidden="true">{chosen}</output>
-{choices}</div>"""
+{choices}<span class="acts"><button type="button" data-part="play">Play</button>
+<button type="button" data-part="hold" aria-pressed="false">Hold this map</button>
+{_outline_switch(outlined)}<a data-part="here" hidden>Link to this map</a></span></div>"""
+
+
+DASHED = ("marker",)  # outlines with dashes; the others are lines
+
+
+def _outline_switch(names) -> str:
+    """Return the box that shows the outlines, which says what is drawn how."""
+    drawn = [f"{html.escape(n)} ({'dashes' if n in DASHED else 'line'})" for n in names]
+    box = '<input type="checkbox" data-part="outline" autocomplete="off">'
+    return f"<label>{box} Outline {' and '.join(drawn)}</label>\n" if drawn else ""
 
 
 _SELECTS = {"class": "Class", "method": "Method", "image": "Image"}
@@ -202,6 +260,7 @@ def layer_slider(
     methods=("grad_cam", "grad_cam_plus_plus", "layer_cam"),
     start=None,
     class_names=None,
+    regions=None,
 ) -> "LayerSlider":
     """Return a slider through the layers of a model, for any class and method.
 
@@ -218,13 +277,17 @@ def layer_slider(
         start: the layer, class and method shown first, such as `{"layer": "block5_conv3"}`; the
             last layer of 7 x 7 cells or more and the class that the model calls without.
         class_names: as in `Explainer`.
+        regions: for each image what is known of it, name -> mask bool (H, W), such as that of
+            `known_regions`: can be outlined, and the caption says how much of the map's energy is
+            inside, beside two floors.
 
     Raises:
-        ValueError: no image, or one that is no such array; too few or too many titles; a layer,
+        ValueError: no image, or one that is no such array; too few or too many titles or regions;
+            a layer,
             class, method or key of `start` that there is not.
     """
     explainer = _explainer(model, class_names)
-    return LayerSlider(explainer, radiographs, titles, layers, methods, start or {})
+    return LayerSlider(explainer, radiographs, titles, layers, methods, start or {}, regions)
 
 
 def _explainer(model, class_names) -> Explainer:
@@ -259,7 +322,7 @@ def _as_images(radiographs, explainer: Explainer) -> np.ndarray:
 class LayerSlider:
     """See `layer_slider`. Displaying it gives a widget and its `text/html` twin."""
 
-    def __init__(self, explainer: Explainer, radiographs, titles, layers, methods, start):
+    def __init__(self, explainer: Explainer, radiographs, titles, layers, methods, start, regions):
         self.explainer = explainer
         self.images = _as_images(radiographs, explainer)
         self.layers = list(layers or self.explainer.layers)
@@ -269,6 +332,15 @@ class LayerSlider:
         names = titles or [f"image {k + 1}" for k in range(len(self.images))]
         if len(names) != len(self.images):
             raise ValueError(f"{len(names)} titles for {len(self.images)} images: name each once")
+        if regions is not None and len(regions) != len(self.images):
+            raise ValueError(
+                f"{len(regions)} regions for {len(self.images)} images: give a dictionary for each"
+            )
+        side = explainer.size[0]
+        self.regions = [
+            {name: images.resize(mask, side) for name, mask in known.items()}
+            for known in regions or [{}] * len(self.images)
+        ]
         classes = list(explainer.class_names)
         self.names = {"image": list(names), "method": self.methods, "class": classes}
         choices = self.names | {"layer": self.layers}
@@ -305,8 +377,11 @@ class LayerSlider:
             f"{names[3]}: {names[1]} for {names[2]}, "
             f"whose probability is {self.probs[image, asked]:.2f}"
         )
-        empty = "" if cells.any() else ". Nothing at this layer speaks for the class"
-        return draw_frame(cells, caption + empty, self._dead(layer))
+        if cells.any():
+            caption += energy_text(cells, self.images[image], self.regions[image])
+        else:
+            caption += ". Nothing at this layer speaks for the class"
+        return draw_frame(cells, caption, self._dead(layer))
 
     def _dead(self, layer: int) -> np.ndarray:
         """Return the cells of a layer that reach no score, which a pool left out; bool (h, w)."""
@@ -325,7 +400,7 @@ class LayerSlider:
         """The twin: every frame, drawn beforehand."""
         positions = itertools.product(*(range(len(options)) for options in self.names.values()))
         frames = {position: self.frame(position) for position in positions}
-        return slider_page(self.radiographs, frames, self.names, self.start)
+        return slider_page(self.radiographs, frames, self.names, self.start, self.regions)
 
     @cached_property
     def widget(self) -> ipywidgets.Box:
@@ -337,18 +412,23 @@ class LayerSlider:
             rows = [(option, k) for k, option in enumerate(options)]
             controls[name] = kind(options=rows, value=first, description=name.capitalize())
         controls["layer"].layout = wide
+        play = ipywidgets.Play(max=len(self.layers) - 1, interval=900)
+        ipywidgets.jslink((play, "value"), (controls["layer"], "index"))
+        outlined = ipywidgets.Checkbox(value=False, description="Outline what is known")
         figure = ipywidgets.HTML()
 
         def show(_=None):
             position = tuple(control.value for control in controls.values())
-            shown = panels(self.radiographs[position[0]], self.frame(position))
+            borders = outline(self.regions[position[0]]) if outlined.value else ""
+            shown = panels(self.radiographs[position[0]], self.frame(position), borders)
             figure.value = f'<div class="xray-slider">{slider_style()}{shown}</div>'
 
-        for control in controls.values():
+        for control in [*controls.values(), outlined]:
             control.observe(show, "value")
         show()
         order = [n for n in ("layer", "class", "method", "image") if len(self.names[n]) > 1]
-        return ipywidgets.VBox([*(controls[name] for name in order), figure])
+        more = [play, outlined] if any(self.regions) else [play]
+        return ipywidgets.VBox([*(controls[name] for name in order), *more, figure])
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         return bundle(self, "layer slider")
