@@ -149,6 +149,16 @@ QUIZ = check.quiz(
 )
 
 
+@pytest.mark.parametrize(("is_first", "right"), [(True, 0), (False, 1), (np.bool_(False), 1)])
+def test_of_two_answers_a_comparison_chooses(is_first, right):
+    assert check.ask("Above?", ["above", "not above"], is_first).right == right
+
+
+def test_of_three_answers_it_cannot_choose():
+    with pytest.raises(ValueError, match="not among"):
+        check.ask("Which?", ["a", "b", "c"], True)
+
+
 def test_a_question_needs_its_answer_among_different_options():
     with pytest.raises(ValueError, match="not among"):
         check.ask("?", ["a", "b"], right="c")

@@ -182,8 +182,9 @@ def by_class(images: pd.DataFrame, column: str) -> pd.DataFrame:
     """
     values = images[column]
     if pd.api.types.is_numeric_dtype(values):
-        values = pd.qcut(values, 4, duplicates="drop", precision=2)
-        return pd.crosstab(images.label, values).rename(columns=str)
+        quarters = pd.qcut(values, 4, duplicates="drop")
+        table = pd.crosstab(images.label, quarters)
+        return table.set_axis([f"{q.left:.0f} to {q.right:.0f}" for q in table.columns], axis=1)
     return pd.crosstab(images.label, values.replace("", "unknown"))
 
 

@@ -581,13 +581,13 @@ class Question:
     why: str
 
 
-def ask(text: str, options, right: str, why: str = "") -> Question:
+def ask(text: str, options, right: str | bool, why: str = "") -> Question:
     """Return a question of a quiz.
 
     Args:
         text: what is asked.
         options: two texts or more to choose from, all different.
-        right: the right one, computed by the run.
+        right: the right one, computed by the run; or, of two, whether it is the first.
         why: said after the right answer.
 
     Raises:
@@ -596,6 +596,8 @@ def ask(text: str, options, right: str, why: str = "") -> Question:
     options = tuple(str(option) for option in options)
     if len(set(options)) < max(2, len(options)):
         raise ValueError(f"{text} found the options {options}: give two or more, all different")
+    if isinstance(right, bool | np.bool_) and len(options) == 2:
+        right = options[0 if right else 1]
     if str(right) not in options:
         raise ValueError(f"{text} the right answer {right!r} is not among {options}")
     return Question(text, options, options.index(str(right)), why)

@@ -42,6 +42,16 @@ document.addEventListener("DOMContentLoaded", () => {
     title.after(button);
   }
 
+  // A link into something folded opens it.
+  const reveal = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details"))
+      fold.open = true;
+    if (target?.closest("details")) target.scrollIntoView();
+  };
+  addEventListener("hashchange", reveal);
+  reveal();
+
   // On a phone a figure is tapped to its full size and back.
   if (matchMedia("(max-width: 600px)").matches)
     for (const image of document.querySelectorAll(".bd-article .cell_output img"))

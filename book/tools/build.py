@@ -276,6 +276,7 @@ def execute(source: Path, profile: str, folder: Path, stamp: str, news=None) -> 
     links.add_function_links(notebook)
     pages.gather_machinery(notebook)
     pages.fold_bookkeeping(notebook)
+    pages.fold_sections(notebook)
     freshness.keep_stamp(notebook, stamp)
     with files.whole_file(folder / source.name) as part:
         nbformat.write(without_kernel(notebook), part)

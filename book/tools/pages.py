@@ -40,6 +40,7 @@ SYMBOLS = "U+0020-007E,U+00A0-03F5,U+2010-2044,U+2061-2064,U+210E,U+2190-22FF,U+
 FACE = """@font-face {{ font-family: "{family}"; font-weight: {weight}; font-style: {style};
   font-display: swap; src: url("fonts/{name}") format("woff"); }}
 """
+MORE = re.compile(r"<!-- more: (.+?) -->", re.DOTALL)  # the rest of a section is for specialists
 PICTURE = re.compile(r"(_images/[^\"' ]+)\.png")
 QUALITY = 90  # of lossy WebP: letters stay sharp
 SEARCH_SCRIPTS = re.compile(
@@ -89,6 +90,26 @@ def fold_bookkeeping(notebook: nbformat.NotebookNode) -> None:
         if cell.cell_type == "code" and not decided and is_bookkeeping(cell.source):
             cell.metadata["tags"] = [*tags, "hide-input"]
             cell.metadata["mystnb"] = FOLDED | cell.metadata.get("mystnb", {})
+
+
+def fold_sections(notebook: nbformat.NotebookNode) -> None:
+    """Fold what follows a mark `<!-- more: what it is -->`, up to the next heading.
+
+    What only specialists ask for unfolds at the words of the mark. A notebook shows all of it.
+    """
+    kept, is_open = [], False
+    for cell in notebook.cells:
+        is_text = cell.cell_type == "markdown"
+        if is_open and is_text and cell.source.startswith("#"):
+            kept.append(nbformat.v4.new_markdown_cell("</details>", id=f"before-{cell.id}"))
+            is_open = False
+        if is_text and (found := MORE.search(cell.source)):
+            words = " ".join(found.group(1).split())
+            opened = f'<details class="more"><summary>{words}</summary>\n'
+            cell.source = cell.source.replace(found.group(0), opened)
+            is_open = True
+        kept.append(cell)
+    notebook.cells = kept
 
 
 def is_bookkeeping(source: str) -> bool:

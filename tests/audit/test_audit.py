@@ -160,7 +160,7 @@ def test_classes_by_a_number_are_cut_at_its_quartiles():
     images = table_of(80).assign(height=range(80))
     table = audit.by_class(images, "height")
     assert table.shape[1] == 4 and (table.sum() == 20).all()
-    edges = [float(name.split(", ")[1].strip("]")) for name in table]
+    edges = [float(name.split(" to ")[1]) for name in table]
     assert edges == sorted(edges)
     assert audit.by_class(images.assign(view=""), "view").columns.tolist() == ["unknown"]
 

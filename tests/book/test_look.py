@@ -38,6 +38,23 @@ def test_prose_is_never_folded():
     assert "tags" not in notebook.cells[0].metadata
 
 
+def test_the_rest_of_a_section_is_folded_up_to_the_next_heading():
+    cells = [
+        new_markdown_cell("## One\n\nShort.\n\n<!-- more: for\nthe curious -->\n\nLong.", id="a"),
+        new_code_cell("f()", id="b"),
+        new_markdown_cell("## Two\n\n<!-- more: again -->", id="c"),
+        new_markdown_cell("Text.", id="d"),
+        new_markdown_cell("### Three", id="e"),
+    ]
+    notebook = new_notebook(cells=cells)
+    pages.fold_sections(notebook)
+    assert [cell.id for cell in notebook.cells] == ["a", "b", "before-c", "c", "d", "before-e", "e"]
+    first, text = notebook.cells[0].source, "".join(cell.source for cell in notebook.cells)
+    assert first.startswith("## One\n\nShort.\n\n<details")
+    assert "<summary>for the curious</summary>" in first and "-->" not in text
+    assert text.count("<details") == text.count("</details>") == 2
+
+
 def test_the_panel_holds_what_runs_the_chapter():
     cells = [
         new_markdown_cell("# Title", id="title"),

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 import yaml
 from IPython.core.inputtransformer2 import TransformerManager
-from tools import build
+from tools import build, pages
 
 from xraylib import config
 
@@ -191,6 +191,19 @@ def test_figures_have_a_name_a_caption_and_a_text_for_who_cannot_see_them(notebo
         assert shown.get("figure", {}).get("name"), cell.id
         assert len(shown["figure"]["caption"]) > 20, cell.id
         assert len(shown.get("image", {}).get("alt", "")) > 20, cell.id
+
+
+def test_what_is_folded_ends_at_a_heading_that_begins_a_cell(notebook):
+    pages.fold_sections(notebook)
+    is_open = False
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            is_open = is_open and cell.source != "</details>"
+            before, mark, folded = cell.source.rpartition("<details class=")
+            assert not is_open or not re.search("^#", cell.source, re.MULTILINE), cell.id
+            assert not mark or not re.search("^#", folded, re.MULTILINE), cell.id
+            is_open = is_open or bool(mark)
+    assert not is_open
 
 
 def test_colab_keeps_its_own_tensorflow(notebook):

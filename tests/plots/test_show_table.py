@@ -46,6 +46,19 @@ def test_no_line_is_drawn_for_what_is_no_share_and_where_there_are_two():
     assert "interval" not in plots.show_table(effects, "c").markdown
 
 
+def test_no_line_is_drawn_for_one_column_of_per_cent_that_looks_like_shares():
+    grid = pd.DataFrame({"network": ["7.9 [4.8, 11.6]"], "random map": ["0.5 [0.5, 0.6]"]})
+    assert 'class="interval"' not in plots.show_table(grid, "c").markdown
+
+
+def test_a_folded_table_shows_a_line_that_unfolds():
+    shown = plots.show_table(SHARES, "Made up.", "tab-made-up", folded=True)
+    lines = shown.markdown.splitlines()
+    assert lines[0] == "::::{dropdown} Table: Made up" and lines[-1] == "::::"
+    assert "\n".join(lines[1:-1]) == plots.show_table(SHARES, "Made up.", "tab-made-up").markdown
+    assert shown.html.startswith("<details><summary>Table: Made up</summary><table")
+
+
 @pytest.mark.parametrize("text", ["80.0 % [70.0, 90.0]", "80% [70%, 90%]"])
 def test_text_with_intervals_counts_as_numbers(text):
     table = pd.DataFrame({"accuracy": [text, "50.0 % [40.0, 60.0]"]})

@@ -34,7 +34,9 @@ class ShownTable:
         }
 
 
-def show_table(table, caption: str, name: str = "", mark=None, digits: int = 3) -> ShownTable:
+def show_table(
+    table, caption: str, name: str = "", mark=None, digits: int = 3, folded: bool = False
+) -> ShownTable:
     """Return a table as the book shows it.
 
     A column followed by its `low` and `high` becomes one column with the interval in brackets; if
@@ -48,6 +50,7 @@ def show_table(table, caption: str, name: str = "", mark=None, digits: int = 3) 
         name: to refer to it: `{numref}` and the name, on any page.
         mark: row's label -> name of the column, or names, of the cells to look at.
         digits: decimals of numbers that are no counts.
+        folded: whether only a line is shown, which unfolds: for tables to look something up.
 
     Returns:
         an object that a notebook shows.
@@ -72,11 +75,17 @@ def show_table(table, caption: str, name: str = "", mark=None, digits: int = 3) 
     texts = shown.apply(lambda column: _column_texts(column, digits)).astype(str)
     texts.columns = [_heading(column) for column in shown.columns]
     right = [_is_number(shown[column]) for column in shown.columns]
-    drawn = [_is_interval_of_shares(texts[column]) for column in texts.columns]
-    ways = _Ways(right, drawn if sum(drawn) == 1 else [False] * len(drawn), marked)
+    intervals = [column for column in texts.columns if _intervals(texts[column])]
+    is_only_one = len(intervals) == 1 and _is_interval_of_shares(texts[intervals[0]])
+    drawn = [is_only_one and column == intervals[0] for column in texts.columns]
+    ways, title = _Ways(right, drawn, marked), caption.rstrip(".")
     caption = " ".join(part for part in (caption, note) if part)
     plain = texts.to_string(index=False) if len(texts) else "no rows"
-    return ShownTable(_markdown(texts, ways, caption, name), _html(texts, ways, caption), plain)
+    markdown, page = _markdown(texts, ways, caption, name), _html(texts, ways, caption)
+    if folded:
+        markdown = f"::::{{dropdown}} Table: {title}\n{markdown}\n::::"
+        page = f"<details><summary>Table: {html.escape(title)}</summary>{page}</details>"
+    return ShownTable(markdown, page, plain)
 
 
 @dataclass(frozen=True)
@@ -160,9 +169,14 @@ def _is_number(column: pd.Series) -> bool:
     return is_number or bool(texts.str.match(r"[+-]?[\d.,]+( ?%)?($| \[)|–$").all() and len(texts))
 
 
-def _is_interval_of_shares(column: pd.Series) -> bool:
+def _intervals(column: pd.Series) -> list[re.Match]:
+    """Return the intervals of a column that holds nothing else, or none."""
     found = [INTERVAL.fullmatch(text) for text in column if text != NOTHING]
-    return bool(found) and all(found) and all(0 <= x <= 1 for one in found for x in _ends(one))
+    return found if all(found) else []
+
+
+def _is_interval_of_shares(column: pd.Series) -> bool:
+    return all(0 <= x <= 1 for one in _intervals(column) for x in _ends(one))
 
 
 def _ends(found: re.Match) -> tuple[float, float, float]:
