@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 from xraylib import data, files, report
 from xraylib.files import printable
 from xraylib.images import ImageError, flag_image, read_radiograph
-from xraylib.images.reading import NO_IMAGE
+from xraylib.images.reading import NO_IMAGE, say_left_out
 from xraylib.metrics import bootstrap_mean
 
 HASH_SIDE = 16  # 256 bits: with the usual 64, chests of strangers are as close as copies are
@@ -381,8 +381,7 @@ def main(arguments=None) -> int:
         leak = ", a leak between two sets" if leaks else ""
         pair = f"{printable(row.first)} and {printable(row.second)}"
         print(f"{row.kind} duplicates{leak}: {pair}{bits}")
-    for kind, count in left_out.items():
-        print(f"left out: {count} files {printable(kind)}")
+    print(say_left_out(left_out))
     table = checks_table(findings)
     print(f"\n{len(manifest)} images\n{table.round(3).to_string(index=False, na_rep='')}\n")
     print(verdict(table))

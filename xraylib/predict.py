@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from xraylib import files, images, lungs, maps, network, studies
 from xraylib.config import CLASS_NAMES
 from xraylib.images import ImageError
-from xraylib.images.reading import NO_IMAGE
+from xraylib.images.reading import NO_IMAGE, say_left_out
 
 COLUMNS = ("file", *CLASS_NAMES, "answer", "flag", "error")
 WARNING = "xraylib is for teaching and research, never for diagnosis"
@@ -76,7 +76,7 @@ def predict_folder(folder, maps=None) -> pd.DataFrame:
         one row per file: file (relative to the folder), a probability for each class (NaN for a bad
         file), answer, a class or `studies.NONE` ("" for a bad file), flag, what makes the image
         doubtful (see `images.flag_image`), and error, why it could not be predicted, or "".
-        Masks and files of the system get no row.
+        Masks and files of the system get no row; a line on standard error counts them.
 
     Raises:
         FileNotFoundError: no such folder, or nothing in it.
@@ -92,6 +92,7 @@ def predict_folder(folder, maps=None) -> pd.DataFrame:
     if not paths:
         raise FileNotFoundError(f"{folder}: {NO_IMAGE}")
     predictor = Predictor()
+    print(say_left_out(found.left_out), file=sys.stderr)
     rows = []
     with tqdm(total=len(paths), desc="predictions", unit=" files") as bar:
         for start in range(0, len(paths), BATCH):

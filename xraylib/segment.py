@@ -2,8 +2,8 @@
 
 Writes for every image, also in folders below, a mask of the same stem under `OUT`, 0 and 255, in
 the image's own size; where two images of a folder have one stem, their masks keep the whole name,
-`a.jpg.png`. One CSV row per image goes to standard output: file, lung_share, flag, error. The
-U-Net comes with the package; no data set is needed.
+`a.jpg.png`. One CSV row per image goes to standard output: file, lung_share, flag, error; how many
+files were left out, to standard error. The U-Net comes with the package; no data set is needed.
 """
 
 import argparse
@@ -14,20 +14,21 @@ from pathlib import Path
 
 from xraylib import files, images, lungs, network
 from xraylib.images import ImageError
-from xraylib.images.reading import MASK_FOLDERS, NO_IMAGE
+from xraylib.images.reading import MASK_FOLDERS, NO_IMAGE, say_left_out
 
 COLUMNS = ("file", "lung_share", "flag", "error")
 
 
-def name_masks(folder, out) -> dict[Path, Path]:
-    """Return where the mask of each image of a folder will be written.
+def name_masks(folder, out) -> tuple[dict[Path, Path], Counter]:
+    """Return where the mask of each image of a folder will be written, and what is left out.
 
     Raises:
         FileNotFoundError, NotADirectoryError: no such folder, it is a file, or holds no image.
         ValueError: two images would write the same mask, or the masks be taken for images.
     """
     folder, out = Path(folder), Path(out)
-    found = images.find_images(folder).images
+    listed = images.find_images(folder)
+    found = listed.images
     if not found:
         raise FileNotFoundError(f"{folder}: {NO_IMAGE}")
     if out.resolve() == folder.resolve():
@@ -44,7 +45,7 @@ def name_masks(folder, out) -> dict[Path, Path]:
     doubled = [name for name, count in Counter(masks.values()).items() if count > 1]
     if doubled:
         raise ValueError(f"{doubled[0]}: two images would write this mask; rename one of them")
-    return masks
+    return masks, listed.unused()
 
 
 def segment_file(model, file: Path, name: str, target: Path) -> dict:
@@ -77,13 +78,14 @@ def main(arguments=None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        masks = name_masks(options.folder, options.out)
+        masks, left_out = name_masks(options.folder, options.out)
         options.out.mkdir(parents=True, exist_ok=True)
         model = lungs.load_unet(options.weights, options.heart)
     except (OSError, ValueError) as error:
         return _fail(error)
     except network.WeightsError as error:  # named here, or asking would load TensorFlow
         return _fail(error)
+    print(say_left_out(left_out), file=sys.stderr)
     writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
     writer.writeheader()
     failed = 0

@@ -56,6 +56,15 @@ def test_every_file_is_a_row_with_probabilities_or_a_reason(stand_in_vgg16, fold
     assert found["notes.txt"]["answer"] == ""
 
 
+def test_what_gets_no_row_is_counted(stand_in_vgg16, folder, capsys):
+    (folder / "masks").mkdir()
+    for name in ("masks/a.png", "._a.png", ".DS_Store"):
+        (folder / name).write_bytes((folder / "a.png").read_bytes())
+    _, rows, captured = run(capsys, folder)
+    assert "left out: 3 files (2 of the system, 1 that are masks)" in captured.err.splitlines()
+    assert len(rows) == 5
+
+
 def test_a_name_that_is_no_text_loses_no_row_and_a_dark_image_is_flagged(
     stand_in_vgg16, folder, capfd
 ):

@@ -50,6 +50,19 @@ def test_a_bad_file_is_a_row_and_the_exit_code_says_so(folder, tmp_path, capsys)
     assert found["a.png"]["error"] == ""
 
 
+def test_what_was_left_out_is_counted_in_the_words_of_the_audit(folder, tmp_path, capsys):
+    from xraylib import audit
+
+    (folder / "masks").mkdir()
+    for name in ("masks/a.png", "._a.png", ".DS_Store"):
+        (folder / name).write_bytes((folder / "a.png").read_bytes())
+    assert segment.main([str(folder), str(tmp_path / "out")]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "left out: 4 files (2 of the system, 1 that are masks, 1 with .txt)"
+    audit.main([str(folder)])
+    assert line in capsys.readouterr().out.splitlines()
+
+
 def test_out_mirrors_the_folders_and_two_files_of_one_stem_get_a_mask_each(
     folder, tmp_path, capsys
 ):

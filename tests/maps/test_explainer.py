@@ -408,6 +408,36 @@ def test_probabilities_are_refused_and_their_scores_explained(images, build):
     np.testing.assert_allclose(explainer.probs(images), given, atol=2e-3)
 
 
+SEVERAL_SIGMOIDS = {
+    "in the layer": lambda: ending(activation="sigmoid"),
+    "as an operation": lambda: ending(keras.ops.sigmoid),
+    "in an inner model": lambda: wrapped(ending(activation="sigmoid")),
+    "two of them": lambda: ending(activation="sigmoid", n=2),
+}
+
+
+@pytest.mark.parametrize("build", SEVERAL_SIGMOIDS.values(), ids=SEVERAL_SIGMOIDS)
+def test_of_independent_sigmoids_one_is_explained_at_a_time(images, build):
+    model = build()
+    way_out = r"independent probabilities .*maps.without_softmax\(model, class_id=0\)"
+    for refused in (Explainer, maps.without_softmax):
+        with pytest.raises(ValueError, match=way_out):
+            refused(model)
+    given = model(images[..., None]).numpy()
+    for class_id in range(given.shape[1]):
+        explainer = Explainer(maps.without_softmax(model, class_id))
+        probs = explainer.probs(images)
+        np.testing.assert_allclose(probs[:, 1], given[:, class_id], atol=1e-5)
+        assert explainer.explain(images[:1], [1])["conv1"].shape[:2] == (1, 1)
+    with pytest.raises(ValueError, match="class_id 7: choose one of 0 to"):
+        maps.without_softmax(model, 7)
+
+
+def test_a_class_id_is_for_independent_sigmoids_only():
+    with pytest.raises(ValueError, match="class_id 0: .* leave it out"):
+        maps.without_softmax(ending(activation="softmax"), 0)
+
+
 SCORES = {
     "fresh logits": lambda: ending(),
     "logits of one kernel": lambda: ending(kernel_initializer="zeros", bias_initializer="ones"),

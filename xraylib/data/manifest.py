@@ -131,9 +131,6 @@ def read_folder(folder) -> tuple[pd.DataFrame, Counter]:
     if (folder / "metadata.csv").is_file():
         return _from_any_table(folder), Counter()
     found = images.find_images(folder)
-    left_out = found.left_out + Counter(
-        f"with {path.suffix.lower() or 'no ending'}" for path in found.others
-    )
     rows = [_row(path, folder) for path in found.images]
     manifest = pd.DataFrame(rows, columns=COLUMNS)
     stems = Counter(Path(name).with_suffix("") for name in manifest.path)
@@ -145,7 +142,7 @@ def read_folder(folder) -> tuple[pd.DataFrame, Counter]:
     labels = [name for name in manifest.label.unique() if name]
     layout = f"class folders ({', '.join(labels)}){sets}{masks}" if labels else "images alone"
     manifest.attrs["layout"] = layout
-    return manifest, left_out
+    return manifest, found.unused()
 
 
 def _row(path: Path, folder: Path) -> tuple:

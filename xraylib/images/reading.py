@@ -324,6 +324,25 @@ class Found(NamedTuple):
     others: list[Path]
     left_out: Counter
 
+    def unused(self) -> Counter:
+        """Return the kinds of all files but the images, and how many there are of each."""
+        endings = (path.suffix.lower() or "no ending" for path in self.others)
+        return self.left_out + Counter(f"with {ending}" for ending in endings)
+
+
+def say_left_out(kinds: Counter) -> str:
+    """Say on one line which files were passed over; the same words from every command.
+
+    Args:
+        kinds: of files, such as `Found.left_out` and `Found.unused()`, and how many of each.
+
+    >>> say_left_out(Counter({"of the system": 2, "with .txt": 1}))
+    'left out: 3 files (2 of the system, 1 with .txt)'
+    """
+    n = kinds.total()
+    said = ", ".join(f"{count} {files.printable(kind)}" for kind, count in kinds.items())
+    return f"left out: {n} {'file' if n == 1 else 'files'}" + (f" ({said})" if said else "")
+
 
 def find_images(folder) -> Found:
     """List the files of a folder and of the folders in it, sorted; links are followed.

@@ -349,27 +349,48 @@ def noting(layers):
             del layer.call  # the class's own call is back
 
 
-def without_softmax(model: keras.Model) -> keras.Model:
+def without_softmax(model: keras.Model, class_id: int | None = None) -> keras.Model:
     """Return a model that ends before the softmax or sigmoid of another one.
 
     Layers are shared, but for a last layer with the softmax inside, whose weights are copied.
 
     Args:
         model: from images to probabilities (B, classes), or (B, 1) after a sigmoid.
+        class_id: of a model with an independent sigmoid for each class, the one to keep: what is
+            left is one logit, two classes for `Explainer`, without it and with it.
 
     Returns:
         a model to scores, which `Explainer` takes.
 
     Raises:
-        ValueError: no such model can be made; build it with a last layer without activation.
+        ValueError: no such model can be made; build it with a last layer without activation. Or
+            its sigmoids are independent, and no class is named.
     """
+    ending = _ending(model)
+    n = model.outputs[0].shape[-1]
+    if ending == "sigmoids" and class_id is None:
+        raise ValueError(_independent(model))
+    if class_id is not None and (ending != "sigmoids" or class_id not in range(n)):
+        raise ValueError(
+            f"class_id {class_id!r}: choose one of 0 to {n - 1} of a model with independent "
+            f"sigmoids; leave it out for others, such as {model.name!r}"
+        )
+    found = keras.Model(model.inputs, _scores_before(model), name=model.name)
+    if class_id is None:
+        return found
+    chosen = found.outputs[0][:, class_id : class_id + 1]
+    return keras.Model(found.inputs, chosen, name=model.name)
+
+
+def _scores_before(model: keras.Model):
+    """Return the symbolic scores that a model's softmax or sigmoid is given."""
     scores = model.outputs[0]
     for _ in range(4):  # a softmax may be followed by a cast or a linear activation
         history = scores._keras_history
         last = history.operation
         before = last._inbound_nodes[history.node_index].input_tensors[0]
         if isinstance(last, keras.Model):
-            scores = without_softmax(last)(before)
+            scores = keras.Model(last.inputs, _scores_before(last), name=last.name)(before)
         elif getattr(last, "kernel", None) is not None:
             settings = last.get_config() | {"activation": "linear", "name": f"{last.name}_scores"}
             plain = type(last).from_config(settings)
@@ -377,10 +398,20 @@ def without_softmax(model: keras.Model) -> keras.Model:
             plain.set_weights(last.get_weights())
         else:
             scores = before
-        found = keras.Model(model.inputs, scores, name=model.name)
-        if not _gives_probabilities(found):
-            return found
+        if not _ending(keras.Model(model.inputs, scores)):
+            return scores
     raise ValueError(f"model {model.name!r}: no scores found; end it in a layer without activation")
+
+
+def _independent(model: keras.Model) -> str:
+    """Say what to do with a model that has a sigmoid for each of several classes."""
+    n = model.outputs[0].shape[-1]
+    return (
+        f"model {model.name!r} gives {n} independent probabilities (a sigmoid for each class, "
+        "several of which may hold), and these maps compare classes by a softmax: explain one "
+        "class at a time, as in Explainer(maps.without_softmax(model, class_id=0)), whose two "
+        "classes are without it and with it"
+    )
 
 
 def _leaves(model: keras.Model) -> list:
@@ -439,7 +470,10 @@ def _check_model(model: keras.Model) -> None:
             f"model {model.name!r}: give one from images (B, H, W, C), channels last; found "
             f"{model.inputs[0].shape}{', channels_first at ' + first[0] if first else ''}"
         )
-    if _gives_probabilities(model):
+    ending = _ending(model)
+    if ending == "sigmoids":
+        raise ValueError(_independent(model))
+    if ending:
         raise ValueError(
             f"model {model.name!r} gives probabilities (a softmax or sigmoid at its end), and "
             "Grad-CAM wants the score before it: Explainer(maps.without_softmax(model)), or build "
@@ -447,19 +481,30 @@ def _check_model(model: keras.Model) -> None:
         )
 
 
-def _gives_probabilities(model: keras.Model) -> bool:
-    """Say whether a model's outputs are probabilities, by looking at outputs and at no name.
+def _ending(model: keras.Model) -> str:
+    """Return how a model makes probabilities, by looking at outputs and at no name.
 
     Rows that add up to 1, before or after an exponential, come from a softmax; values that never
-    leave 0 to 1, from a sigmoid.
+    leave 0 to 1, from a sigmoid, or from several.
+
+    Returns:
+        `softmax`, `sigmoid`, `sigmoids`, or "" for scores.
     """
     values = _sample_outputs(model)
     if not np.isfinite(values).all() or not values.any():
-        return False
+        return ""
     several = values.shape[1] > 1
     if several and (values <= 0).all():  # log softmax
-        return bool(np.allclose(np.exp(values).sum(axis=1), 1, atol=0.02))
-    return bool(((values >= 0) & (values <= 1)).all())
+        return "softmax" if _adds_up(np.exp(values)) else ""
+    if (values < 0).any() or (values > 1).any():
+        return ""
+    if several:
+        return "softmax" if _adds_up(values) else "sigmoids"
+    return "sigmoid"
+
+
+def _adds_up(probs: np.ndarray) -> bool:
+    return bool(np.allclose(probs.sum(axis=1), 1, atol=0.02))
 
 
 def _sample_outputs(model: keras.Model) -> np.ndarray:
@@ -468,9 +513,15 @@ def _sample_outputs(model: keras.Model) -> np.ndarray:
     sides = [side or IMAGE_SIZE for side in model.inputs[0].shape[1:]]
     end, noise = model, rng.normal(0, [[[[1.0]]], [[[1e2]]], [[[1e4]]]], (3, *sides))
     weighted = [layer for layer in model.layers if layer.weights]
-    if weighted and not isinstance(weighted[-1], keras.Model):
-        # a layer of several calls or one of several branches has no such end: look at the whole
-        with suppress(ValueError, AttributeError, TypeError):
+    # a layer of several calls or one of several branches has no such end: look at the whole
+    with suppress(IndexError, ValueError, AttributeError, TypeError):
+        if isinstance(weighted[-1], keras.Model):
+            called = weighted[-1]._inbound_nodes[-1].output_tensors[0]
+            inner = _sample_outputs(weighted[-1])
+            if called is model.outputs[0]:
+                return inner
+            end, noise = keras.Model(called, model.outputs[0]), inner
+        else:
             end = keras.Model(weighted[-1].input, model.outputs[0])
             noise = rng.normal(0, 10, (64, *weighted[-1].input.shape[1:]))
     outputs = end(tf.constant(noise, tf.float32), training=False)
