@@ -43,7 +43,6 @@ def describe_images(paths, jobs: int = -1) -> pd.DataFrame:
     """Decode images and keep of each what the audits compare.
 
     Args:
-        paths: the paths of images, (N,).
         jobs: threads; -1 for one on each core.
 
     Returns:
@@ -197,7 +196,6 @@ def score_clues(images: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         images: one row per image with label, patient_id, view, source, and what
             `describe_images` measures; clues whose columns are missing or the same for all
             images are left out.
-        seed: seeds the folds and of the interval's draws.
 
     Returns:
         one row per clue: clue; cramers_v, 0 to 1, how closely a text goes with the class (NaN for
@@ -285,10 +283,6 @@ def inspect_images(manifest: pd.DataFrame, seed: int = 0) -> Findings:
     Args:
         manifest: one row per image: path, and where known label, patient_id, source, view, split
             (missing text "") and height and width of the original in pixels.
-        seed: seeds the folds that judge the clues.
-
-    Returns:
-        what was found; nothing raises for a bad file.
     """
     manifest = manifest.reset_index(drop=True)
     manifest = manifest.assign(**{name: "" for name in TEXTS if name not in manifest})

@@ -70,9 +70,6 @@ def run_command(main) -> None:
 def writing(path):
     """Turn an `OSError` within a `with` block into a `WriteError` that names `path`.
 
-    Args:
-        path: the path of the file or folder that the block writes.
-
     Raises:
         WriteError: with the `errno` of the error that the block ended with.
     """

@@ -116,9 +116,6 @@ def read_folder(folder) -> tuple[pd.DataFrame, Counter]:
     folder); class folders, `CLASS/*`; class folders in sets, `{train,val,test}/CLASS/*`; class
     folders with masks, `CLASS/{images,masks}/*`; images alone. Masks are matched by name.
 
-    Args:
-        folder: the path of the folder.
-
     Returns:
         a manifest whose attrs["layout"] says which layout was taken, and how many files of which
         kind were left out.
@@ -186,7 +183,6 @@ def read_table(path, needed=()) -> pd.DataFrame:
     1252 of western Windows.
 
     Args:
-        path: the path of a CSV file.
         needed: columns that must be there.
 
     Raises:
@@ -239,7 +235,6 @@ def check_manifest(
     """Check the contract of a manifest and return it, missing text as "".
 
     Args:
-        manifest: the table.
         folder: if given, every file must lie below it.
         class_names: the labels that there may be; None for any.
 
@@ -277,7 +272,6 @@ def check_columns(manifest: pd.DataFrame, filled=(), text=()) -> pd.DataFrame:
     """Check what a function needs of a table of one's own; the door of split, folds and counts.
 
     Args:
-        manifest: the table.
         filled: columns that every row must have a value in.
         text: columns that may be missing in rows.
 

@@ -115,7 +115,6 @@ def split_folds(manifest: pd.DataFrame, config: RunConfig) -> list[pd.DataFrame]
     """Cut into folds with equal shares of each class; each fold is the test set once.
 
     Args:
-        manifest: one row per image.
         config: `folds`, `seed`, and `split_by`: `patient` keeps patients together.
 
     Returns:

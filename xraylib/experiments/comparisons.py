@@ -66,7 +66,6 @@ def run_grid(manifest: pd.DataFrame, config: RunConfig, views: dict | None = Non
     """Train on each view, judge on every view, in folds.
 
     Args:
-        manifest: a manifest with masks.
         config: `epochs` are the grid's.
         views: name -> Preprocessing; all of `VIEWS` by default.
 
@@ -117,8 +116,6 @@ def run_suspects(
     on original images, as the report did.
 
     Args:
-        manifest: a manifest with masks.
-        config: the settings of the trainings.
         outside: keys of `OUTSIDE`.
 
     Returns:
@@ -175,7 +172,6 @@ def suspects_table(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
     Args:
         predictions: what `run_suspects` returns.
-        seed: seeds the intervals.
 
     Returns:
         rows of kind `cell`, as of `judge_groups`, and of kind `effect`, as of `factor_effects`,
@@ -202,7 +198,6 @@ def factor_effects(
     Args:
         predictions: a table with the column cell, such as `run_factorial` returns; an image once
             in each cell.
-        seed: seeds the bootstrap.
         contrasts: name -> weight of each cell; the report's three means without.
 
     Returns:
@@ -307,7 +302,6 @@ def draw_changes(
         label: the disease, 1 or 2.
         source: the hospital that goes with it, a key of `phantoms.SOURCES`.
         other: the hospital of the healthy.
-        n: patients.
         seed: seeds the first patient; the next ones follow.
 
     Returns:
@@ -365,7 +359,6 @@ def change_effects(probs, drawn: dict[str, np.ndarray], label: int, seed: int = 
         probs: from images (B, H, W) to probabilities (B, classes), such as `Explainer.probs`.
         drawn: what `draw_changes` returns.
         label: the disease.
-        seed: seeds the intervals.
 
     Returns:
         change, before, after (mean probabilities), effect, low, high (the mean difference within

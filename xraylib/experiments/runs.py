@@ -141,13 +141,9 @@ def run(
     was killed is taken up where it stopped.
 
     Args:
-        experiment: what is trained on what.
         manifest: a manifest with `split` filled: `train` and `test`, and `val` if there is one.
         config: settings; a changed one is another run.
         run_seed: another training on the same split.
-
-    Returns:
-        the finished run.
 
     Raises:
         ValueError: a class is missing from the training or the test images.
@@ -163,10 +159,6 @@ def run(
 
 def training_curves(manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
     """Run the report's three experiments and return their histories: its Figure 6.
-
-    Args:
-        manifest: split, with masks.
-        config: the settings of the trainings.
 
     Returns:
         experiment (such as `experiment 1`), epoch, loss, accuracy, and val_loss and val_accuracy

@@ -99,7 +99,6 @@ def segment_images(model: keras.Model, images: list[np.ndarray]) -> list[np.ndar
     """Return the lung masks of images, each in its image's own size.
 
     Args:
-        model: a trained U-Net.
         images: uint8 (H, W), sizes may differ.
 
     Returns:
@@ -144,7 +143,6 @@ def predict_masks(manifest: pd.DataFrame, weights="real", client=None) -> pd.Dat
     image's bytes; those that are there are used again.
 
     Args:
-        manifest: a table with path.
         weights: as in `lungs.load_unet`. The package's own U-Net goes on behind the heart in every
             image, so that the kind of mask cannot tell the classes apart either.
         client: the client of a Dask cluster, see `network.connect_cluster`.

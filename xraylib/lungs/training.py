@@ -437,7 +437,6 @@ def summarise_overlap(judged: pd.DataFrame, seed: int = 0) -> dict:
 
     Args:
         judged: a table with patient_id, dice and iou.
-        seed: seeds the draws.
 
     Returns:
         n, patients, and for dice and iou the mean, `_low` and `_high`.
@@ -453,12 +452,6 @@ def train_profile_unet(name: str) -> Path:
     """Train the U-Net of a profile, or return the one that was trained so before.
 
     Where the pairs that teach it are not at hand, one that an earlier process has kept will do.
-
-    Args:
-        name: the name of a profile.
-
-    Returns:
-        the run folder, as of `train_unet`.
 
     Raises:
         FileNotFoundError: none is kept, and there are no pairs to train one on.

@@ -80,7 +80,6 @@ def deletion(probs: Callable, image, heatmap, class_id: int, steps: int = 32) ->
         probs: from images (B, H, W) to probabilities (B, classes), such as `Explainer.probs`.
         image: grey values (H, W); what is taken away gets the image's mean.
         heatmap: float (H, W).
-        class_id: the class id of the class that the map speaks of.
         steps: probabilities asked for on the way.
 
     Returns:
@@ -180,7 +179,6 @@ def randomise_from_top(
         class_ids: the class to explain for each image (B,).
         layer: name of the convolution whose maps are compared.
         method: one of `maps.METHODS`.
-        seed: seeds the shuffling.
 
     Returns:
         by the name of the layer destroyed last, from the top down, the rank correlation with the
@@ -209,10 +207,8 @@ def random_maps(n: int, cells: tuple[int, int], size, seed: int = 0) -> np.ndarr
     """Return the floor of maps with random cells, as coarse as the maps they stand beside.
 
     Args:
-        n: how many.
         cells: (h, w), as of the layer in question.
         size: (H, W), or one number for a square.
-        seed: seeds the values, uniform in 0 to 1.
 
     Returns:
         float32 (n, H, W), 0 to 1.
@@ -338,11 +334,9 @@ def unseen_cases(manifest: pd.DataFrame, region: str, n: int, seed: int = 0) -> 
     """Draw images of the validation and test sets that have a region.
 
     Args:
-        manifest: a manifest with `split` filled.
         region: a column such as `lesion_path`, `marker_path` or `mask_path`; rows without a file
             and empty masks are left out.
         n: images at most.
-        seed: seeds the draw.
 
     Raises:
         ValueError: no image is left.
@@ -369,7 +363,6 @@ def mean_of_check(check: str, values, patients, seed: int = 0) -> Mean:
         check: a key of `CHECKS`, or the name of another check.
         values: float (N,), NaN ones are left out.
         patients: the patient of each image (N,).
-        seed: seeds the draws.
     """
     values, mean = np.asarray(values, float), bootstrap_mean(values, patients, seed=seed)
     if check != POINTING or mean.n == 0 or 0.5 <= np.nansum(values) <= mean.n - 0.5:
@@ -407,11 +400,7 @@ def layer_checks(
     """Check the maps of the true classes at each layer, and both floors on the same images.
 
     Args:
-        explainer: explains the network.
-        cases: images and regions.
-        layers: names of convolutions.
         method: one of `maps.METHODS`.
-        seed: seeds the random maps and the intervals.
 
     Returns:
         layer, maps (network, random map or edge detector), check (energy inside or pointing game),
@@ -455,10 +444,7 @@ def class_checks(
     """As `layer_checks`, class by class: does it look at the lungs of the sick and of the healthy?
 
     Args:
-        explainer: explains the network.
-        manifest: a manifest with `split` filled.
         region, n, seed: as in `unseen_cases`, n images of each class at most.
-        layers: names of convolutions.
 
     Returns:
         the rows of `layer_checks`, with the column `class`.

@@ -68,8 +68,6 @@ def compare_methods(run: Run, cases: Cases, layer: str, seed: int = 0) -> Compar
     Args:
         run: a run whose network is explained.
         cases: what `called_right` returns.
-        layer: name of a convolution.
-        seed: seeds the random maps and the intervals.
     """
     fast = fast_explainer(run)
     cells, costs = explain_with(Explainer(run.load_model()), cases, layer, FORMULAS)
@@ -87,9 +85,6 @@ def explain_with(
     """Explain the true classes by several methods, and count what each of them costs.
 
     Args:
-        explainer: explains the network.
-        cases: images and regions.
-        layer: name of a convolution.
         methods: some of `maps.METHODS`.
 
     Returns:
@@ -111,8 +106,6 @@ def with_floors(cells: dict[str, np.ndarray], cases: Cases, seed: int = 0) -> di
 
     Args:
         cells: by method, float (N, h, w).
-        cases: images and regions.
-        seed: seeds the random cells.
     """
     shape = next(iter(cells.values())).shape[-2:]
     heatmaps = {method: upscale(maps, IMAGE_SIZE) for method, maps in cells.items()}
@@ -146,10 +139,8 @@ def summarise_methods(cases: Cases, heatmaps: dict, drawn: dict, seed: int = 0) 
     """Summarise all checks of all maps, each also as its gain over random maps.
 
     Args:
-        cases: images and regions.
         heatmaps: what `with_floors` returns.
         drawn: what `draw_curves` returns, for the same cases.
-        seed: seeds the intervals.
 
     Returns:
         maps, check (energy inside, pointing game, and the areas of `CURVES`), value, low, high,
@@ -177,8 +168,6 @@ def seed_agreement(explainers, cases: Cases, layers, seed: int = 0) -> pd.DataFr
     Args:
         explainers: the explainers of two networks or more, trained on the same images.
         cases: images that none of them has trained on.
-        layers: names of convolutions.
-        seed: seeds the random maps and the intervals.
 
     Returns:
         layer, maps, check (rank correlation of Grad-CAM's cells), value, low, high, n. The floors:

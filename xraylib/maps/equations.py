@@ -18,8 +18,6 @@ def activations_and_gradients(model, images, class_id: int, layer: str):
         model: a functional model from images (B, H, W, C) to scores (B, classes) before the
             softmax, as `network.build_classifier` gives.
         images: float (B, H, W, C), grey values 0..255.
-        class_id: the class id of the score.
-        layer: name of a convolution.
 
     Returns:
         A and dY/dA, two float32 arrays (B, h, w, K). Report, section 3.5.

@@ -287,7 +287,6 @@ def live_cells(explainer: Explainer, layer: str, images=None) -> np.ndarray:
 
     Args:
         explainer: explains the model.
-        layer: name of a convolution.
         images: as in `Explainer.explain`; noise without, which stirs every cell of a fresh or a
             trained VGG16.
 

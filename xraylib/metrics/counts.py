@@ -199,7 +199,6 @@ def bootstrap_interval(
         groups: the patient of each image (N,), at least two different ones.
         n_resamples: how often as many patients as there are are drawn, with replacement.
         level: coverage, between 0 and 1.
-        seed: seeds the draws.
         n_classes: C.
 
     Returns:
@@ -319,7 +318,6 @@ def bootstrap_mean(values, groups=None, level: float = 0.95, seed: int = 0) -> M
         values: float (N,), NaN ones are left out.
         groups: the patient of each value (N,); without, each value is a patient of its own.
         level: coverage, between 0 and 1.
-        seed: seeds the 1,000 draws.
 
     Returns:
         the mean; its interval is (NaN, NaN) for fewer than two patients. Efron and Tibshirani,

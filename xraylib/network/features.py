@@ -72,7 +72,6 @@ def extract_features(
     computes shards of the manifest, and the result is the same file.
 
     Args:
-        manifest: one row per image.
         preprocessing, scaling, transform_seed, precision, taps: see `FeatureSettings`.
         client: the client of a Dask cluster, see `network.connect_cluster`.
 
@@ -165,9 +164,7 @@ class FreshViews:
     """Images that are transformed anew each time, in place of an array (N, size, size, 1).
 
     Args:
-        manifest: N rows.
         preprocessing: the preprocessing of the view.
-        seed: seeds the transforms.
     """
 
     dtype = np.float32

@@ -34,8 +34,6 @@ def save_table(table: pd.DataFrame, profile: str, name: str, command: str = "") 
     """Write a table as CSV, whole or not at all, with the day, machine and command of the run.
 
     Args:
-        table: numbers of a run.
-        profile, name: which folder and which file, without its ending.
         command: what was typed; without, the book was built.
     """
     stamped = table.assign(
@@ -83,9 +81,6 @@ def percent(value: float, low: float | None = None, high: float | None = None) -
         value: 0 to 1.
         low, high: the ends of its interval, 0 to 1.
 
-    Returns:
-        the text.
-
     >>> percent(0.803), percent(0.803, 0.779, 0.826)
     ('80.3 %', '80.3 % [77.9, 82.6]')
     """
@@ -99,9 +94,6 @@ def figure_text(row, name: str) -> str:
     Args:
         row: a row with `name`, `name low` and `name high`, as `metrics.figures_row` gives them.
         name: the name of the figure, such as `accuracy`.
-
-    Returns:
-        the text, as of `percent`.
     """
     return percent(row[name], row[f"{name} low"], row[f"{name} high"])
 
@@ -113,9 +105,6 @@ def change_text(name: str, change: float, low: float, high: float) -> str:
         name: the figure, such as `accuracy`.
         change: the difference of two shares, -1 to 1.
         low, high: the ends of its interval. If 0 lies between them, no direction is claimed.
-
-    Returns:
-        the text.
 
     >>> change_text("accuracy", -0.026, -0.048, -0.005)
     'accuracy falls by 2.6 points [0.5, 4.8]'
@@ -186,9 +175,6 @@ def show_source(function) -> None:
     """Show how a function is written, below the sentence that teaches it.
 
     Of its docstring the first line is shown: the rest stands on the function's own page.
-
-    Args:
-        function: a function of this package.
     """
     code = textwrap.dedent(inspect.getsource(function)).rstrip()
     docstring = inspect.getdoc(function)

@@ -99,7 +99,6 @@ def fit_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
     Args:
         mask: bool (H, W).
-        shape: height and width wanted.
 
     Returns:
         bool, of that shape.
@@ -114,9 +113,6 @@ def in_parallel(work, items, workers: int, description: str, done: int = 0) -> l
     The first error that `work` raises stops what has not begun yet, and is raised.
 
     Args:
-        work: called with an item.
-        items: a list.
-        workers: threads at most.
         description: shown beside the bar.
         done: items finished earlier, which the bar counts.
 

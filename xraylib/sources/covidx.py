@@ -68,7 +68,6 @@ def leaked_images(manifest: pd.DataFrame, label: str = "COVID-19") -> tuple[int,
 
     Args:
         manifest: a manifest with label, patient_id and `split` filled.
-        label: the class.
 
     Returns:
         how many leaked, and how many test images of the class there are.
@@ -406,7 +405,6 @@ def build_covidx(rows: pd.DataFrame, folder, data) -> None:
 
     Args:
         rows: from `sources.by_rules` or `sources.by_lists`.
-        folder: the folder of the data set to write.
         data: the folder that holds the sources' folders.
 
     Raises:

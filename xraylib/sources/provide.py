@@ -67,9 +67,6 @@ def provide(config: RunConfig) -> pd.DataFrame:
     Args:
         config: its `dataset`; for phantoms also their counts, confounding and seed.
 
-    Returns:
-        the manifest, as of `data.load_manifest`.
-
     Raises:
         FileNotFoundError: the data are not there; says where they belong.
         ManifestError: they are there but wrong.
@@ -119,8 +116,6 @@ def unpack_masks(archive: Path, folder: Path, names: list[str]) -> set[str]:
     folder.
 
     Args:
-        archive: the zip file.
-        folder: the folder of the data set.
         names: the names of its small images below `images/`.
 
     Returns:
@@ -162,7 +157,6 @@ def darkcovidnet_table(folder: Path, registry: dict[str, str], masked: set[str])
     collection do not; its own metadata number the patients, and `PATIENTS` keeps these numbers.
 
     Args:
-        folder: the folder of the data set, complete.
         registry: the SHA-256 of each original by its name.
         masked: the names of the small images that have a mask.
     """

@@ -22,24 +22,6 @@ VERDICTS = (HOLDS, IN_PART, FAILS, OPEN)
 RUNS = ("real", "quick", "smoke")  # whose tables decide: the first that has the table
 
 
-DECIDERS: dict[str, Callable] = {}  # name in the list -> function
-FROM_TABLES = {  # of these: those that read columns which a later run may lack
-    "marker_moves_network",
-    "unet_elsewhere",
-    "maps_miss_lesions",
-    "curves_agree",
-    "hospital_told",
-    "bias_battled",
-    "accurate_at_home_and_abroad",
-}
-
-
-def decides(function: Callable) -> Callable:
-    """Put a function among those that the list of claims may name."""
-    DECIDERS[function.__name__] = function
-    return function
-
-
 class Judged(NamedTuple):
     """What became of a claim."""
 
@@ -78,27 +60,49 @@ def judge_claim(decided_by: str, of: str) -> Judged:
         return DECIDERS[decided_by](*arguments)
     except MissingRun as error:
         return Judged(OPEN, str(error))
-    except (KeyError, AttributeError) as error:
-        if decided_by not in FROM_TABLES:
-            raise
-        return Judged(OPEN, f"the table of this run has another form: {error}")
 
 
 class MissingRun(LookupError):
     """No run has measured what would decide a claim."""
 
 
+class Row:
+    """A row of a kept table, whose cells are asked for by name."""
+
+    def __init__(self, cells: pd.Series):
+        self.cells = cells
+
+    def __getitem__(self, column: str):
+        if column not in self.cells:
+            raise MissingRun(f"the table has no column {column}")
+        return self.cells[column]
+
+    def interval(self, column: str) -> tuple[float, float, float]:
+        """Return a value and the ends of its interval, in any of the forms that tables have."""
+        ends = "low", "high"
+        for joint in " ", "_":
+            if f"{column}{joint}low" in self.cells:
+                ends = f"{column}{joint}low", f"{column}{joint}high"
+        return tuple(float(self[name]) for name in (column, *ends))
+
+    @property
+    def n(self) -> str:
+        """Say of how many images, where the table does."""
+        n = self.cells.get("n")
+        return "" if n is None or pd.isna(n) else f", n = {int(n):,}"
+
+
 def kept_table(name: str) -> tuple[pd.DataFrame, str]:
-    """Return a table of results and the profile of its run; that on radiographs comes first."""
+    """Return a table of results and, in words, the profile of its run; radiographs come first."""
     for profile in RUNS:
         try:
-            return report.load_table(profile, name), profile
+            return report.load_table(profile, name), f"; run {profile}"
         except FileNotFoundError:
             continue
     raise MissingRun(f"no run has measured the table {name} yet")
 
 
-def row_where(table: pd.DataFrame, where: str) -> pd.Series:
+def row_where(table: pd.DataFrame, where: str) -> Row:
     """Return the first row whose columns have the values of a text such as `view=original`."""
     for condition in where.split(","):
         column, _, value = (part.strip() for part in condition.partition("="))
@@ -107,21 +111,13 @@ def row_where(table: pd.DataFrame, where: str) -> pd.Series:
         table = table[table[column].astype(str) == value]
     if table.empty:
         raise MissingRun(f"the table has no row with {where}")
-    return table.iloc[0]
+    return Row(table.iloc[0])
 
 
-def interval_of(row: pd.Series, column: str) -> tuple[float, float, float]:
-    """Return a value and the ends of its interval, in any of the forms that tables have."""
-    if f"{column} low" in row:
-        ends = f"{column} low", f"{column} high"
-    elif f"{column}_low" in row:
-        ends = f"{column}_low", f"{column}_high"
-    else:
-        ends = "low", "high"
-    missing = [name for name in (column, *ends) if name not in row]
-    if missing:
-        raise MissingRun(f"the table has no column {', '.join(missing)}")
-    return tuple(float(row[name]) for name in (column, *ends))
+def in_words(interval, form: str = ".3f") -> str:
+    """Write a value and its interval."""
+    value, low, high = (format(end, form) for end in interval)
+    return f"{value} [{low}, {high}]"
 
 
 def as_share(holding, number: str) -> Judged:
@@ -151,7 +147,6 @@ def share_text(part: int, whole: int) -> str:
 # Claims that the authors' counts and lists decide.
 
 
-@decides
 def images_in_text() -> Judged:
     """Count the images that the authors' split deals out, beside the number in the text."""
     used = sum(sum(data.report_counts(n).values()) for n in report.LISTED.values())
@@ -159,7 +154,6 @@ def images_in_text() -> Judged:
     return as_one(used == report.IMAGES_IN_TEXT, number)
 
 
-@decides
 def table_1_row(name: str) -> Judged:
     """Apply the authors' rule to a class, beside its row of Table 1."""
     counts = data.report_counts(report.LISTED[name])
@@ -171,7 +165,6 @@ def table_1_row(name: str) -> Judged:
     )
 
 
-@decides
 def table_1_sums() -> Judged:
     """Add up what the rule gives, beside Table 1's last column."""
     counts = [data.report_counts(n) for n in report.LISTED.values()]
@@ -182,7 +175,6 @@ def table_1_sums() -> Judged:
     return as_share([printed[part] == n for part, n in sums.items()], number)
 
 
-@decides
 def table_1_shares(*names: str) -> Judged:
     """Compute shares of Table 1's images, in per cent, beside the printed ones."""
     total = sum(row["total"] for row in report.TABLE_1.values())
@@ -201,14 +193,12 @@ def table_1_shares(*names: str) -> Judged:
     return as_share(holding, ", ".join(f"{k} {share:.2f} %" for k, share in shares.items()))
 
 
-@decides
 def few_covid() -> Judged:
     """Is COVID-19 a small part of the images?"""
     n, total = report.LISTED["COVID-19"], sum(report.LISTED.values())
     return as_one(n / total < 0.05, f"{n} of {total:,} listed images, {n / total:.2%}")
 
 
-@decides
 def table_4(experiment: str) -> Judged:
     """Count the 13 numbers of an experiment in Table 4."""
     rows = metrics.class_rows(counts_of(experiment), CLASS_NAMES)
@@ -222,7 +212,6 @@ def table_4(experiment: str) -> Judged:
     return as_share(equal, f"{sum(equal)} of {len(equal)} numbers as counted{said}")
 
 
-@decides
 def figure_5() -> Judged:
     """Compare the rows of Figure 5 with Table 1's test images."""
     test = [row["test"] for row in report.TABLE_1.values()]
@@ -233,7 +222,6 @@ def figure_5() -> Judged:
     return as_share([one == test for one in sums], number)
 
 
-@decides
 def accuracies() -> Judged:
     """Count the three accuracies."""
     counted = {name: metrics.accuracy(counts_of(name)) for name in report.CONFUSION}
@@ -241,7 +229,6 @@ def accuracies() -> Judged:
     return as_share(holding, ", ".join(report.percent(value) for value in counted.values()))
 
 
-@decides
 def best_experiment() -> Judged:
     """Is the accuracy of experiment 1 above the others', intervals apart?"""
     ends = {}
@@ -253,7 +240,6 @@ def best_experiment() -> Judged:
     return as_one(all(first[0] > high for _, high in others), number)
 
 
-@decides
 def covid_cell(experiment: str, measure: str, printed: str) -> Judged:
     """Judge a printed recall, precision or specificity of COVID-19, in whole per cent."""
     counts = counts_of(experiment)
@@ -267,7 +253,6 @@ def covid_cell(experiment: str, measure: str, printed: str) -> Judged:
     return as_one(round(100 * part / whole) == int(printed), f"{measure} {share_text(part, whole)}")
 
 
-@decides
 def missed_images(experiment: str, printed: str) -> Judged:
     """Count the COVID-19 images that an experiment misses."""
     counts = counts_of(experiment)
@@ -277,7 +262,6 @@ def missed_images(experiment: str, printed: str) -> Judged:
     )
 
 
-@decides
 def low_precision(*names: str) -> Judged:
     """Is the precision of COVID-19 below 10 %, with its interval?"""
     texts, highs = [], []
@@ -288,7 +272,6 @@ def low_precision(*names: str) -> Judged:
     return as_share([high < 0.1 for high in highs], "; ".join(texts))
 
 
-@decides
 def called_covid(*names: str) -> Judged:
     """Is more than a quarter of the other images called COVID-19?"""
     texts, lows = [], []
@@ -300,7 +283,6 @@ def called_covid(*names: str) -> Judged:
     return as_share([low > 0.25 for low in lows], "of the others " + "; ".join(texts))
 
 
-@decides
 def isolated(experiment: str, printed: str) -> Judged:
     """Judge the share of all who would be sent into isolation: those called COVID-19."""
     counts = counts_of(experiment)
@@ -308,7 +290,6 @@ def isolated(experiment: str, printed: str) -> Judged:
     return as_one(round(100 * called / n) == int(printed), share_text(called, n))
 
 
-@decides
 def normal_called_pneumonia() -> Judged:
     """Count normal images called pneumonia, and what becomes of its specificity."""
     first, second = counts_of("experiment 1"), counts_of("experiment 2")
@@ -320,7 +301,6 @@ def normal_called_pneumonia() -> Judged:
     return as_share([second[0, 1] > 2 * first[0, 1], other < one], number)
 
 
-@decides
 def recall_at_a_cost() -> Judged:
     """Recall rises, accuracy and precision fall: which of it do the intervals carry?"""
     found = {}
@@ -346,7 +326,6 @@ def recall_at_a_cost() -> Judged:
     return as_share([gain, *costs], number if all(costs) else number.replace(" is ", " is not "))
 
 
-@decides
 def two_class_accuracy() -> Judged:
     """The appendix's formula, for COVID-19 against the rest, beside the accuracy of Table 4."""
     values = {}
@@ -358,7 +337,6 @@ def two_class_accuracy() -> Judged:
     return as_share([round(v, 2) == report.ACCURACY[k] for k, v in values.items()], number)
 
 
-@decides
 def formula(measure: str, printed_column: str) -> Judged:
     """Recompute a column of Table 4 by the appendix's formula."""
     column = report.TABLE_4_COLUMNS.index(printed_column)
@@ -370,7 +348,6 @@ def formula(measure: str, printed_column: str) -> Judged:
     return as_share(equal, f"gives {sum(equal)} of Table 4's {len(equal)} numbers to 0.01")
 
 
-@decides
 def wording_of_errors() -> Judged:
     """By the letter the appendix calls a missed case FP and a false alarm FN."""
     counts = counts_of("experiment 1")
@@ -387,7 +364,6 @@ def wording_of_errors() -> Judged:
     return as_share([report.WORDED_COUNTS[name] == cell for name, cell in usual.items()], number)
 
 
-@decides
 def f1_is_harmonic() -> Judged:
     """Compare F1 with the harmonic mean of precision and recall, written out."""
     differences = []
@@ -398,7 +374,6 @@ def f1_is_harmonic() -> Judged:
     return as_one(max(differences) < 1e-12, f"differs by {max(differences):.0e} at most, 9 of 9")
 
 
-@decides
 def f2_weighs_recall_twice() -> Judged:
     """Where recall is twice the precision, a small gain of either is worth the same."""
     precision, recall, step = 0.3, 0.6, 1e-6
@@ -410,7 +385,6 @@ def f2_weighs_recall_twice() -> Judged:
     )
 
 
-@decides
 def f2_rises_with_recall() -> Judged:
     """Section 4 aims at a low recall; is that what section 3.3 wants, and what F2 rewards?"""
     low, high = _f2(0.5, 0.2), _f2(0.5, 0.8)
@@ -422,7 +396,6 @@ def _f2(precision: float, recall: float) -> float:
     return 5 * precision * recall / (4 * precision + recall)
 
 
-@decides
 def test_set_is_upsampled() -> Judged:
     """Count COVID-19 in the test set, beside the rate of Table 3."""
     counts = counts_of("experiment 1")
@@ -431,7 +404,6 @@ def test_set_is_upsampled() -> Judged:
     return as_one(round(100 * n_covid / n) == wanted, f"in the test set {share_text(n_covid, n)}")
 
 
-@decides
 def figure_6_level(epoch: str, *experiments_named: str) -> Judged:
     """Section 4 says 98.7 %; Figure 6 is read to about 0.002."""
     values = {name: report.FIGURE_6["accuracy"][int(epoch)][name] for name in experiments_named}
@@ -439,7 +411,6 @@ def figure_6_level(epoch: str, *experiments_named: str) -> Judged:
     return as_share([abs(value - 0.987) <= 0.005 for value in values.values()], number)
 
 
-@decides
 def figure_6_slower() -> Judged:
     """Is experiment 3 at the end below the others after 40 epochs?"""
     last = report.FIGURE_6["accuracy"][49]
@@ -450,7 +421,6 @@ def figure_6_slower() -> Judged:
     return as_one(third < min(early["experiment 1"], early["experiment 2"]), number)
 
 
-@decides
 def figure_6_falling() -> Judged:
     """Does only experiment 3 still fall? The last nine epochs that Figure 6 shows."""
     loss = report.FIGURE_6["loss"]
@@ -461,7 +431,6 @@ def figure_6_falling() -> Judged:
     return as_share([third > 0.004, all(fall < third for fall in falls.values())], number)
 
 
-@decides
 def figure_7_images() -> Judged:
     """Look up the images of Figure 7 in the replayed split."""
     tested = [split == "test" for _, split, _ in report.FIGURE_7.values()]
@@ -470,7 +439,6 @@ def figure_7_images() -> Judged:
     return as_one(all(tested), number)
 
 
-@decides
 def figure_7_colours() -> Judged:
     """What colour has the highest value in the script that drew the figure?"""
     scale = np.array([[0, 255]], np.uint8)
@@ -484,14 +452,12 @@ def figure_7_colours() -> Judged:
 # Claims on code, the report's or this book's.
 
 
-@decides
 def released(key: str) -> Judged:
     """Judge by the released code, where it is known to have made what the report shows."""
     file, what = report.RELEASED_CODE[key]
     return Judged(FAILS if file in report.FIGURE_7_DRAWN_BY else OPEN, f"{file} {what}")
 
 
-@decides
 def table_2() -> Judged:
     """Compare Table 2 with the transforms of the released loader."""
     released_ranges = report.RELEASED_TRANSFORMS
@@ -501,7 +467,6 @@ def table_2() -> Judged:
     return as_share([*equal, not more], number)
 
 
-@decides
 def vgg16_images() -> Judged:
     """Compare the number of training images with that of ILSVRC 2012."""
     said, used = report.IMAGES_IN_TEXT_OF_VGG16, report.IMAGENET_IMAGES
@@ -512,7 +477,6 @@ def _vgg16() -> keras.Model:
     return keras.applications.VGG16(weights=None, include_top=False, input_shape=(224, 224, 3))
 
 
-@decides
 def vgg16_convolutions(printed: str) -> Judged:
     """Count the convolutions of VGG16."""
     found = [layer for layer in _vgg16().layers if isinstance(layer, keras.layers.Conv2D)]
@@ -522,7 +486,6 @@ def vgg16_convolutions(printed: str) -> Judged:
     return as_one(len(found) == int(printed), number)
 
 
-@decides
 def vgg16_is_uniform() -> Judged:
     """Does VGG16 have one size of kernel and one size of pool?"""
     layers = _vgg16().layers
@@ -532,7 +495,6 @@ def vgg16_is_uniform() -> Judged:
     return as_one(len(kernels) == len(pools) == 1, number)
 
 
-@decides
 def frozen_base() -> Judged:
     """Count the weights that are trained and those that are not."""
     base, head = _vgg16(), network.build_head(7)
@@ -542,7 +504,6 @@ def frozen_base() -> Judged:
     return as_one(not shared, number)
 
 
-@decides
 def figure_2() -> Judged:
     """Look for the shapes of Figure 2 in the network of this book."""
     shapes = [tuple(layer.output.shape[1:]) for layer in network.build_head(7).layers]
@@ -550,7 +511,6 @@ def figure_2() -> Judged:
     return as_share(equal, f"{sum(equal)} of {len(equal)} shapes of Figure 2 in the same network")
 
 
-@decides
 def cells_of_the_map(question: str) -> Judged:
     """What nine cells, of which the pool reads four, can show."""
     side = network.build_head(7).get_layer("block6_conv2").output.shape[1]
@@ -563,7 +523,6 @@ def cells_of_the_map(question: str) -> Judged:
     return as_one(False, f"{number}, in all three networks, the accurate one too")
 
 
-@decides
 def equation_1() -> Judged:
     """Write equation (1) out and compare it with `maps.grad_cam`."""
     acts, grads = _random_maps()
@@ -572,7 +531,6 @@ def equation_1() -> Judged:
     return _equals_package(by_hand, acts, grads)
 
 
-@decides
 def equation_2() -> Judged:
     """Write equation (2) out as a sum over Z cells and compare likewise."""
     acts, grads = _random_maps()
@@ -591,7 +549,6 @@ def _equals_package(by_hand: np.ndarray, acts, grads) -> Judged:
     return as_one(apart < 1e-5, f"written out, it gives the map of this book to {apart:.0e}")
 
 
-@decides
 def unet_of_its_makers() -> Judged:
     """Compare the range of IoU and Dice with what the U-Net's makers print."""
     low, high = report.UNET_PRINTED
@@ -600,7 +557,6 @@ def unet_of_its_makers() -> Judged:
     return as_share([low <= value <= high for value in values], number)
 
 
-@decides
 def unet_as_described() -> Judged:
     """Compare the description of the U-Net with its makers' code."""
     described, code = report.UNET_DESCRIBED, report.UNET_IN_CODE
@@ -609,7 +565,6 @@ def unet_as_described() -> Judged:
     return as_share(equal.values(), f"{sum(equal.values())} of {len(equal)}; its code has {differ}")
 
 
-@decides
 def table_3() -> Judged:
     """Compare Table 3 with the released program and with the settings of this book."""
     ours, theirs = RunConfig(), report.RELEASED_TRAINING
@@ -624,7 +579,6 @@ def table_3() -> Judged:
     return as_share(equal, number)
 
 
-@decides
 def augmented_experiments() -> Judged:
     """In how many experiments are the training images changed?"""
     plain = images.Preprocessing()
@@ -632,7 +586,6 @@ def augmented_experiments() -> Judged:
     return as_share(changed, f"{sum(changed)} of {len(changed)} experiments")
 
 
-@decides
 def steps_of_advanced() -> Judged:
     """Which steps of the advanced augmentation do the three experiments use?"""
     views = [one.train for one in experiments.EXPERIMENTS.values()]
@@ -642,7 +595,6 @@ def steps_of_advanced() -> Judged:
     return as_share(used, f"section 3.4: {', '.join(said)}")
 
 
-@decides
 def upsampled_share(rate: str) -> Judged:
     """Deal an epoch of Table 1's training images at a rate."""
     counts = [data.report_counts(n)["train"] for n in report.LISTED.values()]
@@ -657,7 +609,6 @@ def upsampled_share(rate: str) -> Judged:
 # Claims that drawn radiographs decide on the spot.
 
 
-@decides
 def information_loss() -> Judged:
     """Grey levels before and after equalisation: what falls together cannot be told apart."""
     levels = []
@@ -669,7 +620,6 @@ def information_loss() -> Judged:
     return as_one(after >= before, number)
 
 
-@decides
 def brightness_by_source() -> Judged:
     """Share of the variance of the mean brightness that lies between sources."""
     rows = []
@@ -687,7 +637,6 @@ def brightness_by_source() -> Judged:
     return as_share([shares["after"] < shares["before"], shares["after"] < 0.1], number)
 
 
-@decides
 def devices_removed() -> Judged:
     """Contrast of a burnt-in marker to its surroundings, in spreads of the image."""
     ratios = []
@@ -706,19 +655,17 @@ def devices_removed() -> Judged:
 # Claims that tables of runs decide.
 
 
-@decides
 def above(name: str, column: str, first: str, second: str) -> Judged:
     """Is one row above another one, their intervals apart?"""
-    table, profile = kept_table(name)
-    one, other = (interval_of(row_where(table, where), column) for where in (first, second))
-    texts = " against ".join(f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in (one, other))
-    number = f"{column} {texts}{_n_of(row_where(table, first))}; run {profile}"
+    table, run = kept_table(name)
+    rows = [row_where(table, where) for where in (first, second)]
+    one, other = (row.interval(column) for row in rows)
+    number = f"{column} {in_words(one)} against {in_words(other)}{rows[0].n}{run}"
     if one[1] > other[2]:
         return Judged(HOLDS, number)
     return Judged(FAILS if one[2] < other[1] else OPEN, number)
 
 
-@decides
 def not_above(name: str, column: str, first: str, second: str) -> Judged:
     """As `above`, of a claim that says the opposite."""
     judged = above(name, column, first, second)
@@ -726,7 +673,6 @@ def not_above(name: str, column: str, first: str, second: str) -> Judged:
     return judged._replace(verdict=turned.get(judged.verdict, judged.verdict))
 
 
-@decides
 def lowers(name: str, *factors: str) -> Judged:
     """Do factors lower the accuracy, each interval below 0?"""
     ends, number = _effects(name, factors)
@@ -735,14 +681,12 @@ def lowers(name: str, *factors: str) -> Judged:
     return as_share([high < 0 for _, high in ends], number)
 
 
-@decides
 def does_not_raise(name: str, *factors: str) -> Judged:
     """Is no factor's effect on the accuracy clearly above 0?"""
     ends, number = _effects(name, factors)
     return as_share([low <= 0 for low, _ in ends], number)
 
 
-@decides
 def has_effect(name: str, *factors: str) -> Judged:
     """Is the effect of each factor on the accuracy clearly above or below 0?"""
     ends, number = _effects(name, factors)
@@ -751,207 +695,171 @@ def has_effect(name: str, *factors: str) -> Judged:
 
 def _effects(name: str, factors) -> tuple[list[tuple[float, float]], str]:
     """Return the ends of each factor's effect on the accuracy, in points, and all in words."""
-    table, profile = kept_table(name)
+    table, run = kept_table(name)
     ends, texts = [], []
+    alike = ", tested_on=alike" if "tested_on" in table else ""
     for factor in factors:
-        where = f"measure=accuracy, factor={factor}"
-        if "tested_on" in table:
-            where += ", tested_on=alike"
-        row = row_where(table, where)
-        value, low, high = (100 * end for end in interval_of(row, "effect"))
-        ends.append((low, high))
-        points = f"{value:+.1f} [{low:+.1f}, {high:+.1f}] points"
-        texts.append(f"{factor} {points}{_n_of(row)}; run {profile}")
+        row = row_where(table, f"measure=accuracy, factor={factor}{alike}")
+        points = [100 * end for end in row.interval("effect")]
+        ends.append(points[1:])
+        texts.append(f"{factor} {in_words(points, '+.1f')} points{row.n}{run}")
     return ends, "; ".join(texts)
 
 
-def _n_of(row: pd.Series) -> str:
-    return f", n = {int(row.n):,}" if "n" in row and not pd.isna(row.n) else ""
-
-
-@decides
 def drop_explained() -> Judged:
     """How much of experiment 2's loss comes back when training and test are of one kind?"""
-    table, profile = kept_table("grid")
-    accuracy = {
-        (a, b): row_where(table, f"train_view={a}, test_view={b}").accuracy
-        for a, b in (
-            ("original", "original"),
-            ("segmented", "original"),
-            ("segmented", "segmented"),
-        )
-    }
-    lost = accuracy["original", "original"] - accuracy["segmented", "original"]
-    regained = accuracy["segmented", "segmented"] - accuracy["segmented", "original"]
-    number = f"{regained / lost:.0%} of the lost accuracy comes back when both are segmented"
-    return Judged(FAILS if regained > lost / 2 else OPEN, f"{number}; run {profile}")
+    table, run = kept_table("grid")
+
+    def accuracy(train: str, test: str) -> float:
+        return row_where(table, f"train_view={train}, test_view={test}")["accuracy"]
+
+    mixed = accuracy("segmented", "original")
+    lost = accuracy("original", "original") - mixed
+    regained = accuracy("segmented", "segmented") - mixed
+    number = f"{regained / lost:.0%} of the lost accuracy comes back when both are segmented{run}"
+    return Judged(FAILS if regained > lost / 2 else OPEN, number)
 
 
-@decides
 def implementation_at_fault() -> Judged:
     """Is the mismatch of training and test images what cost most?"""
     judged = drop_explained()
     return judged._replace(verdict=HOLDS if judged.verdict == FAILS else OPEN)
 
 
-@decides
 def masks_exist() -> Judged:
     """Are there masks by now with which a U-Net can be measured?"""
     drawn = len(pd.read_csv(data.V7LABS_MASKS))
-    row = kept_table("unet")[0].iloc[-1]
-    number = (
-        f"since then {drawn} COVID-19 images got masks; Dice of this book's U-Net {row.dice:.3f}"
-    )
-    number += f" [{row.dice_low:.3f}, {row.dice_high:.3f}], n = {int(row.n)}"
+    row = Row(kept_table("unet")[0].iloc[-1])
+    number = f"since then {drawn} COVID-19 images got masks; Dice of this book's U-Net "
+    number += in_words(row.interval("dice")) + row.n
     return as_share([drawn == 0, drawn < 1000], number)
 
 
-@decides
 def lungs_attended() -> Judged:
     """Does the map of COVID-19 in experiment 1 lie in the lungs beyond chance, and beyond edges?"""
-    table, profile = kept_table("lung_energy")
+    table, run = kept_table("lung_energy")
     where = (
         "experiment=experiment 1, layer=block6_conv2, check=energy inside, class=COVID-19, maps="
     )
-    network_, chance, edges = (
-        interval_of(row_where(table, where + name), "value")
-        for name in ("network", "random map", "edge detector")
-    )
-    number = (
-        f"{network_[0]:.2f} inside the lungs; a random map {chance[0]:.2f}, edges {edges[0]:.2f}"
-    )
-    holding = [network_[1] > chance[2], network_[1] > edges[2]]
+    rows = [row_where(table, where + maps) for maps in ("network", "random map", "edge detector")]
+    own, chance, edges = (row.interval("value") for row in rows)
+    number = f"{own[0]:.2f} inside the lungs; a random map {chance[0]:.2f}, edges {edges[0]:.2f}"
     return as_share(
-        holding, f"{number}; n = {int(row_where(table, where + 'network').n)}, run {profile}"
+        [own[1] > chance[2], own[1] > edges[2]], f"{number}; n = {rows[0]['n']}, {run[2:]}"
     )
 
 
-@decides
 def best_layer() -> Judged:
     """Where do maps lie on the lesions most: at block6_conv2, or earlier?"""
-    table, profile = kept_table("grad_cam_checks")
+    table, run = kept_table("grad_cam_checks")
     chosen = table[(table.check == "energy inside") & (table.network == "unconfounded")]
-    chosen = chosen[chosen.maps == "network"].set_index("layer")
-    best, last = chosen.value.idxmax(), chosen.loc["block6_conv2"]
-    number = f"energy on the lesion {last.value:.3f} [{last.low:.3f}, {last.high:.3f}]; "
-    number += f"{chosen.value[best]:.3f} at {best} (n = {int(last.n)} phantoms, run {profile})"
-    return as_one(chosen.low[best] <= last.high, number)
+    chosen = chosen[chosen.maps == "network"]
+    best = Row(chosen.loc[chosen.value.idxmax()])
+    last = row_where(chosen, "layer=block6_conv2")
+    number = f"energy on the lesion {in_words(last.interval('value'))}; {best['value']:.3f} at "
+    number += f"{best['layer']} (n = {int(last['n'])} phantoms, {run[2:]})"
+    return as_one(best["low"] <= last["high"], number)
 
 
-@decides
 def rising_curve() -> Judged:
     """Does the accuracy rise with the number of training images?"""
-    table, profile = kept_table("learning_curve")
-    steps = np.diff(table.accuracy)
-    first, last = table.iloc[0], table.iloc[-1]
-    number = (
-        f"accuracy {first.accuracy:.3f} with {first.images:.0f} images, {last.accuracy:.3f} with "
+    table, run = kept_table("learning_curve")
+    first, last = (
+        f"{row.accuracy:.3f} with {row.images:.0f} images"
+        for row in (table.iloc[0], table.iloc[-1])
     )
-    return as_share(steps > 0, f"{number}{last.images:.0f}, n = {int(last.n):,}; run {profile}")
+    number = f"accuracy {first}, {last.removesuffix(' images')}{Row(table.iloc[-1]).n}{run}"
+    return as_share(np.diff(table.accuracy) > 0, number)
 
 
-@decides
 def accurate_at_home_and_abroad() -> Judged:
     """Is the report's head accurate on its own data, and elsewhere?"""
-    home = interval_of(
-        row_where(kept_table("folds")[0], "recipe=the report's head, folds=patient"), "accuracy"
-    )
-    abroad = interval_of(kept_table("hospitals_steps")[0].iloc[0], "macro recall")
-    number = (
-        f"{home[0]:.3f} [{home[1]:.3f}, {home[2]:.3f}] in folds by patient; at other hospitals "
-    )
-    number += f"a macro recall of {abroad[0]:.3f} [{abroad[1]:.3f}, {abroad[2]:.3f}], chance 0.333"
-    return as_share([home[1] > 0.5, abroad[1] > 0.5], number)
+    folds, steps = (kept_table(name)[0] for name in ("folds", "hospitals_steps"))
+    home = row_where(folds, "recipe=the report's head, folds=patient").interval("accuracy")
+    abroad = Row(steps.iloc[0]).interval("macro recall")
+    number = f"{in_words(home)} in folds by patient; at other hospitals a macro recall of "
+    return as_share([home[1] > 0.5, abroad[1] > 0.5], f"{number}{in_words(abroad)}, chance 0.333")
 
 
-@decides
 def bias_battled() -> Judged:
     """Cropped to the lungs and equalised: is the hospital still told, and the class elsewhere?"""
-    table, _ = kept_table("hospitals_steps")
-    whole, cropped = table.iloc[0], table.iloc[1]
-    still = interval_of(cropped, "hospital recall")
-    before, after = (interval_of(row, "macro recall") for row in (whole, cropped))
+    whole, cropped = (Row(kept_table("hospitals_steps")[0].iloc[k]) for k in (0, 1))
+    still, chance = cropped.interval("hospital recall"), cropped["chance"]
+    before, after = (row.interval("macro recall") for row in (whole, cropped))
     number = f"the hospital is told from cropped, equalised lungs at {still[0]:.3f} (chance "
-    number += f"{cropped.chance}); macro recall elsewhere {after[0]:.2f}, from whole images "
+    number += f"{chance}); macro recall elsewhere {after[0]:.2f}, from whole images "
     number += f"{before[0]:.2f} (chance 0.33)"
-    return as_share([still[1] <= cropped.chance, after[1] > before[2]], number)
+    return as_share([still[1] <= chance, after[1] > before[2]], number)
 
 
-@decides
 def best_without_changes() -> Judged:
     """Is the cell without any change the best of the factorial?"""
-    table, profile = kept_table("factorial")
-    best = table.loc[table.accuracy.idxmax()]
-    number = f"best of {len(table)}: {best.cell}, {best.accuracy:.3f} [{best['accuracy low']:.3f}, "
-    return as_one(
-        best.cell == "none",
-        f"{number}{best['accuracy high']:.3f}], n = {int(best.n):,}; run {profile}",
-    )
+    table, run = kept_table("factorial")
+    best = Row(table.loc[table.accuracy.idxmax()])
+    number = f"best of {len(table)}: {best['cell']}, {in_words(best.interval('accuracy'))}"
+    return as_one(best["cell"] == "none", number + best.n + run)
 
 
-@decides
 def hospital_told() -> Judged:
     """Can the hospital be told from an image better than by chance?"""
-    table, profile = kept_table("hospitals_steps")
-    row = table.iloc[0]
-    value, low, high = interval_of(row, "hospital recall")
-    number = f"told right at {value:.3f} [{low:.3f}, {high:.3f}], chance {row.chance}"
-    return as_one(low > row.chance, f"{number}{_n_of(row)}; run {profile}")
+    table, run = kept_table("hospitals_steps")
+    row = Row(table.iloc[0])
+    told, chance = row.interval("hospital recall"), row["chance"]
+    return as_one(told[1] > chance, f"told right at {in_words(told)}, chance {chance}{row.n}{run}")
 
 
-@decides
 def marker_moves_network() -> Judged:
     """Does painting a marker over lower the probability of a network taught with it?"""
-    table, profile = kept_table("counterfactuals")
+    table, run = kept_table("counterfactuals")
     row = row_where(table, "network=confounded, change=marker painted over")
-    number = f"painted over, the probability changes by {row.effect:+.3f} "
-    number += f"[{row.low:+.3f}, {row.high:+.3f}], n = {int(row.n)} phantoms; run {profile}"
-    return Judged(HOLDS if row.high < 0 else OPEN, number)
+    effect = row.interval("effect")
+    number = f"painted over, the probability changes by {in_words(effect, '+.3f')}{row.n} phantoms"
+    return Judged(HOLDS if effect[2] < 0 else OPEN, number + run)
 
 
-@decides
 def unet_elsewhere() -> Judged:
     """Does the Dice of a U-Net reach the printed range on sources that it was not trained on?"""
-    table, profile = kept_table("unet_hospitals")
-    row = table.iloc[table.dice.argmin()] if "dice" in table else None
-    if row is None:
-        raise MissingRun("the table unet_hospitals has no column dice")
-    value, low, high = interval_of(row, "dice")
-    number = f"worst of {len(table)} sources {value:.3f} [{low:.3f}, {high:.3f}]{_n_of(row)}"
-    return as_share([high >= report.UNET_PRINTED[0], low > 0.8], f"{number}; run {profile}")
+    table, run = kept_table("unet_hospitals")
+    worst = min((Row(row) for _, row in table.iterrows()), key=lambda row: row["dice"])
+    dice = worst.interval("dice")
+    number = f"worst of {len(table)} sources {in_words(dice)}{worst.n}{run}"
+    return as_share([dice[2] >= report.UNET_PRINTED[0], dice[1] > 0.8], number)
 
 
-@decides
 def suspects_untold() -> Judged:
     """Are the effects of the two suspects known by now, at least one of them clearly not 0?"""
     ends, number = _effects("suspects", ("white in place of black", "equalisation"))
     return as_one(all(low <= 0 <= high for low, high in ends), number)
 
 
-@decides
 def maps_miss_lesions() -> Judged:
     """Does Grad-CAM lie on what radiologists outlined no more than the strongest floor does?"""
-    table, profile = kept_table("maps_against_marks")
+    table, run = kept_table("maps_against_marks")
     where = "maps=grad_cam, layer=block6_conv2, check=energy inside, marks=COVID-19 lesions"
     row = row_where(table, where)
-    value, low, high = interval_of(row, "gain")
-    number = f"energy on the lesions minus that of the floor ({row.floor}): {value:+.3f} "
-    number += f"[{low:+.3f}, {high:+.3f}]{_n_of(row)}; run {profile}"
-    return as_one(low <= 0, number)
+    gain = row.interval("gain")
+    number = f"energy on the lesions minus that of the floor ({row['floor']}): "
+    return as_one(gain[1] <= 0, f"{number}{in_words(gain, '+.3f')}{row.n}{run}")
 
 
-@decides
 def curves_agree() -> Judged:
     """Training curves of this book's three experiments, where they have been kept."""
-    table, profile = kept_table("curves")
-    last = table.groupby("experiment").tail(1).set_index("experiment")
-    need = {"accuracy", "loss"}
-    if not need <= set(last.columns):
-        raise MissingRun("the table curves has other columns")
-    number = ", ".join(f"{name} {row.accuracy:.3f}" for name, row in last.iterrows())
-    slower = last.accuracy["experiment 3"] < last.accuracy[["experiment 1", "experiment 2"]].min()
-    return as_one(bool(slower), f"{number} at the end; run {profile}")
+    table, run = kept_table("curves")
+    last = {}
+    for name in report.CONFUSION:
+        row_where(table, f"experiment={name}")  # or no run has it
+        last[name] = Row(table[table.experiment == name].iloc[-1])["accuracy"]
+    number = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in last.items())
+    slower = last.pop("experiment 3") < min(last.values())
+    return as_one(slower, f"{number} at the end{run}")
 
+
+DECIDERS: dict[str, Callable] = {  # what the list may name: each function above that judges
+    name: function
+    for name, function in list(globals().items())
+    if getattr(function, "__annotations__", {}).get("return") is Judged
+    if not name.startswith(("_", "as_", "judge_"))
+}
 
 # The page.
 

@@ -146,7 +146,6 @@ def build_tap(layer: str, scaling: str = "report", side: int = PATCH_SIDE) -> ke
     """Build the frozen VGG16 up to one layer, in the precision that is fast here.
 
     Args:
-        layer: name of one of VGG16's layers.
         scaling: as the classifier in question was built, see `network.build_base`.
         side: the side of the patches in pixels; convolutions take any.
 
@@ -179,7 +178,6 @@ def patch_activations(tapped: keras.Model, patches: Patches) -> np.ndarray:
 
     Args:
         tapped: what `tap` returns or `build_tap`; its input says the size of the patches.
-        patches: n of them.
     """
     run = tf.function(lambda x: tapped(x, training=False), reduce_retracing=True, autograph=False)
     side, parts = tapped.input_shape[1], []
@@ -218,11 +216,8 @@ def find_concepts(
         acts: activations of all patches, float (n, K).
         image_ids: the image of each patch (n,).
         places: the places of the patches to cluster, such as those of one class, int (m,).
-        name: the name of the class.
-        n_clusters: clusters of K-means.
         least: patches that a cluster must have.
         most: patches that stand for a concept: those nearest to the centre.
-        seed: seeds K-means.
 
     Returns:
         the concepts, the largest cluster first. Ghorbani et al. (2019), section 3, step 2.
@@ -256,7 +251,6 @@ def is_shared(size: int, n_images: int, n_all: int) -> bool:
     the images; or a patch in ten, in half of them.
 
     Args:
-        size: patches in the cluster.
         n_images: images that they come from.
         n_all: images of the class.
     """
@@ -275,11 +269,8 @@ def region_overlaps(
     """Hold concepts against what is known of the images: lesion, marker, lungs.
 
     Args:
-        concepts: to be judged.
-        patches: all patches.
         regions: name -> masks bool (N, H, W) of all images.
         patients: the patients of each image (N,), for the intervals.
-        seed: seeds the intervals.
 
     Returns:
         concept, region; share of the pixels of a concept's patch that lies in the region, mean
@@ -344,8 +335,6 @@ def fit_directions(
         concepts: what `studies.find_concepts` returns, of one class or several.
         acts: activations of all patches, float (n, K); the counterparts are drawn among them.
         n_splits: counterparts of each concept.
-        n_random: random concepts.
-        seed: seeds every draw.
 
     Raises:
         ValueError: there is no concept, or one has too few patches or leaves too few others.
@@ -369,7 +358,6 @@ def class_gradients(explainer: Explainer, images, class_id: int, layer: str) -> 
     """Return how a class score changes if the same is added to every cell of a layer.
 
     Args:
-        explainer: explains the network.
         images, class_id, layer: as in `Explainer.differentiate`.
 
     Returns:
@@ -388,8 +376,6 @@ def score_concepts(
         gradients: what `class_gradients` returns, images of the class (B, K).
         patients: the patients of each image (B,), for the interval; without, each image is a
             patient.
-        level: coverage of the interval.
-        seed: seeds the interval.
 
     Returns:
         one row per concept, the highest score first: concept; tcav, the share of images whose score
@@ -467,7 +453,6 @@ def one_against_many(value: float, others) -> float:
     """Return the two-sided p of one value being drawn like others, which are taken as normal.
 
     Args:
-        value: a single one.
         others: float (R,), at least two.
 
     Returns:
@@ -566,11 +551,9 @@ def discover_concepts(
 
     Args:
         rows: the rows of a manifest; some twenty images a class are enough.
-        layer: name of one of VGG16's convolutions.
         scaling: the scaling of the networks in question, see `network.build_base`.
         scales: see `studies.cut_patches`.
         n_clusters, least: see `studies.find_concepts`.
-        seed: seeds the clusters.
 
     Raises:
         ValueError: a class has too few patches.
@@ -601,7 +584,6 @@ def compare_with_regions(discovery: Discovery, columns: dict, seed: int = 0) -> 
     Args:
         discovery: what `discover_concepts` returns.
         columns: name of the region -> column of the masks, such as `lesion_path`.
-        seed: seeds the intervals.
     """
     regions = {name: region_masks(discovery.rows, column) for name, column in columns.items()}
     every = [concept for part in discovery.concepts.values() for concept in part]
@@ -622,7 +604,6 @@ def score_networks(discovery: Discovery, explainers: dict[str, Explainer], seed:
     Args:
         discovery: what `discover_concepts` returns.
         explainers: name of the network -> its explainer.
-        seed: seeds the random counterparts and concepts.
 
     Returns:
         a table: class, network, the columns of `studies.score_concepts`, random_low and

@@ -96,7 +96,6 @@ class RecipeFeatures:
     """What a recipe is fitted and judged on: pooled features, computed when first asked for.
 
     Args:
-        manifest: N rows.
         recipe: which views, blocks and statistics.
     """
 
@@ -156,7 +155,6 @@ def fit_recipe(pooled: np.ndarray, labels, recipe: Recipe):
     Args:
         pooled: float (N, D), of `RecipeFeatures`.
         labels: int (N,), ids.
-        recipe: what to fit.
 
     Returns:
         a model whose `predict_proba` takes pooled features (M, D) and gives probabilities (M, 3).
@@ -211,8 +209,6 @@ def cross_validate_recipe(
     """Judge a recipe in folds, or load what an earlier run of the same left.
 
     Args:
-        recipe: what to fit.
-        manifest: one row per image.
         config: `folds`, `split_by`, `seed`; for the report's head all of its settings.
         features: the features of the manifest, where the caller has them already; they are asked
             for only if the result is not kept yet.
@@ -270,7 +266,6 @@ def folds_table(
 
     Args:
         recipes: sequence of `Recipe`.
-        manifest: one row per image.
         config: `folds` and the first fold seed.
         n_seeds: fold seeds, counted up from the configuration's.
 
@@ -306,8 +301,6 @@ def learning_curve(
     """Judge a recipe in folds when it is fitted on some of the training patients.
 
     Args:
-        recipe: what to fit.
-        manifest: one row per image.
         config: `folds`, `split_by` and `seed` of the folds, and of the choice of patients. A
             larger share holds the patients of a smaller one.
         shares: the shares of each class's training patients, 0 to 1.
@@ -335,9 +328,7 @@ def some_patients(manifest: pd.DataFrame, share: float, seed: int) -> np.ndarray
     """Return which rows belong to a share of each class's patients, bool (N,).
 
     Args:
-        manifest: N rows.
         share: 0 to 1; at least one patient of a class is taken.
-        seed: seeds the order in which patients are taken.
     """
     chosen = np.zeros(len(manifest), bool)
     for label, part in manifest.groupby("label"):

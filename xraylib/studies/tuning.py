@@ -50,7 +50,6 @@ def run_study(
     trial is Table 3 itself.
 
     Args:
-        manifest: one row per image.
         config: `seed` and `split_by` of the split; the settings that are not searched.
         n_trials: that the study has in the end, given up ones included.
         name: the name of the study; its journal lies in `studies` in `XRAYLIB_HOME`.
@@ -118,7 +117,6 @@ def judge_best(searched: optuna.Study, manifest: pd.DataFrame, config: RunConfig
 
     Args:
         searched: what `run_study` returns, for the same manifest and settings.
-        manifest: one row per image.
         config: as in `run_study`.
 
     Returns:
@@ -189,8 +187,6 @@ def upsampling_study(
     """Train the report's head with several shares of COVID-19 in its batches, in folds.
 
     Args:
-        manifest: one row per image.
-        config: the settings of the folds and the training.
         rates: up-sampling rates; 0 takes images as they come.
 
     Returns:
@@ -256,8 +252,6 @@ def judged_cuts(recipe: Recipe, manifest: pd.DataFrame, config: RunConfig) -> pd
     fitted and the cut for 95 % recall is chosen. The test images have no part in it.
 
     Args:
-        recipe: what to fit.
-        manifest: one row per image.
         config: `folds`, `split_by`, `seed`.
 
     Returns:

