@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.datasets import load_sample_images
 
-from tools import marks, unets
+from tools import ceiling, marks, unets
 from tools.people import groups_table, known_people, labels_table, told_table
 from xraylib import (
     data,
@@ -176,7 +176,7 @@ def ablation(name: str) -> pd.DataFrame:
 def learning_curve(name: str) -> pd.DataFrame:
     """The best recipe fitted on some of the training patients, and on all."""
     config = profile(name).but(split_by="patient")
-    return studies.learning_curve(studies.SVM_VIEWS, sources.provide(config), config)
+    return ceiling.learning_curve(studies.SVM_VIEWS, sources.provide(config), config)
 
 
 def shared_errors(name: str) -> pd.DataFrame:
@@ -185,9 +185,9 @@ def shared_errors(name: str) -> pd.DataFrame:
     manifest = sources.provide(config)
     tables = {
         recipe.name: studies.cross_validate_recipe(recipe, manifest, config)
-        for recipe in studies.ERROR_RECIPES
+        for recipe in ceiling.ERROR_RECIPES
     }
-    table = studies.shared_errors(tables)
+    table = ceiling.shared_errors(tables)
     return table.assign(recipes=", ".join(tables), seed=config.seed)
 
 

@@ -122,7 +122,7 @@ def test_tables_on_radiographs_come_first(monkeypatch):
         return effects(0, 1)
 
     monkeypatch.setattr(report, "load_table", tables)
-    assert claims.kept_table("t")[1] == "quick" and asked == ["real", "quick"]
+    assert claims.kept_table("t")[1] == "; run quick" and asked == ["real", "quick"]
 
 
 def test_the_page_lists_all_and_can_be_read_without_a_script(ledger):

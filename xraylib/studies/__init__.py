@@ -10,8 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             usable_mask which_hospital
         """.split(),
         "stacks": """
-            Recipe RECIPES ABLATION ERROR_RECIPES SVM SVM_VIEWS folds_table cross_validate_recipe
-            learning_curve shared_errors
+            Recipe RECIPES ABLATION SVM SVM_VIEWS folds_table cross_validate_recipe
         """.split(),
         "tuning": """
             RATES judged_cuts cuts_table run_study best_trials importances judge_best
