@@ -18,12 +18,13 @@ OLDEST := .venv-oldest
 book: $(READY)
 	$(TOOL).build --profile $(PROFILE) $(if $(ONLY),--only $(ONLY))
 
+# what opens a browser or reads the built book runs in test-browser, after make book
 test: $(READY)
-	$(PY) -m pytest
+	$(PY) -m pytest -m "not browser and not built"
 
 # without what starts kernels, clusters and kills
 test-quick: $(READY)
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest -m "not browser and not built and not slow"
 
 test-browser: $(READY) $(AXE)
 	$(PY) -m pytest -m "browser or built"

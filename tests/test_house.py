@@ -3,9 +3,11 @@
 import ast
 import importlib
 import json
+import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -86,6 +88,24 @@ def test_the_house_stays_small():
     rooms = [path for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()]
     assert len(rooms) < 15
     assert len(FILES) <= 60
+
+
+def test_no_function_is_there_for_tests_only():
+    """Each is named by other code of the package, a chapter, the book's tools or the ledger."""
+    texts = {path: path.read_text("utf8") for path in FILES}
+    texts = {path: text for path, text in texts.items() if "lazy_loader" not in text}
+    users = [
+        *ROOT.glob("notebooks/*.ipynb"),
+        *ROOT.glob("book/tools/*.py"),
+        PACKAGE / "report/claims.csv",
+    ]
+    everything = "\n".join([*texts.values(), *(path.read_text("utf8") for path in users)])
+    named = Counter(re.findall(r"\w+", everything))
+    for path, text in texts.items():
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                own = re.findall(rf"\b{node.name}\b", ast.get_source_segment(text, node))
+                assert named[node.name] > len(own), f"{path}: {node.name}"
 
 
 def test_arrows_go_down_only():

@@ -39,11 +39,10 @@ EDGE = 0.03  # of a side: the frame of an image, where no lung reaches
 DESCRIBED = ("flag", "pixels", "phash", "height", "width", "frame_level", "frame_spread", "margin")
 
 
-def describe_images(paths, jobs: int = -1) -> pd.DataFrame:
+def describe_images(paths) -> pd.DataFrame:
     """Decode images and keep of each what the audits compare.
 
     Args:
-        jobs: threads; -1 for one on each core.
 
     Returns:
         one row per image: error ("" or why it cannot be read; an image of one grey value counts
@@ -53,7 +52,7 @@ def describe_images(paths, jobs: int = -1) -> pd.DataFrame:
         frame_spread, mean and standard deviation of the outermost 3 %; margin, the share of the
         rows and columns, counted from outside, that hold one grey value only.
     """
-    descriptions = Parallel(jobs, prefer="threads", return_as="generator")(
+    descriptions = Parallel(-1, prefer="threads", return_as="generator")(
         delayed(_describe_file)(path) for path in paths
     )
     rows = list(tqdm(descriptions, total=len(paths), desc="decode", unit=" images"))

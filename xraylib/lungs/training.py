@@ -78,9 +78,7 @@ def drawn_elsewhere(pairs: pd.DataFrame) -> np.ndarray:
     Returns:
         bool (N,); False for masks that the list of sizes does not know.
     """
-    sizes = pd.read_csv(V7LABS_MASKS)
-    image, mask = sizes[["image_height", "image_width"]], sizes[["mask_height", "mask_width"]]
-    moved = set(sizes["mask"][(image.to_numpy() != mask.to_numpy()).any(axis=1)])
+    moved = set(pd.read_csv(V7LABS_MASKS)["mask"]) - sources.fitting_masks()
     names = [Path(path).name for path in pairs.mask_path]
     return np.isin(names, list(moved)) & (pairs.source == "cohen").to_numpy()
 

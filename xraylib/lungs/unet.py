@@ -191,14 +191,6 @@ def dice_metric(masks, logits):
 
 
 def iou_metric(masks, logits):
-    """Return the intersection over union of each image, as `iou`, for `compile(metrics=...)`.
-
-    Args:
-        masks: (B, H, W, M), a lung where above 0.5; the first map counts.
-        logits: (B, H, W, M), a lung where above 0.
-
-    Returns:
-        float32 (B,), 0 to 1.
-    """
+    """Return the intersection over union, float32 (B,); takes what `dice_metric` takes."""
     both, total = _areas(masks, logits)
     return ops.where(total > 0, both / ops.maximum(total - both, 1), 1.0)

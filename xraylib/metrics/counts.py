@@ -379,18 +379,7 @@ def dice(mask_a: np.ndarray, mask_b: np.ndarray) -> float:
 
 
 def iou(mask_a: np.ndarray, mask_b: np.ndarray) -> float:
-    """Return the intersection over the union.
-
-    Args:
-        mask_a, mask_b: bool (H, W).
-
-    Returns:
-        0 (apart) to 1 (equal); two empty masks score 1.
-
-    Raises:
-        ValueError: the shapes differ.
-
-    Section 3.2.3 of the report.
+    """Return the intersection over the union, of masks as `dice` takes them, 0 to 1.
 
     >>> iou([[True, True]], [[True, False]])
     0.5

@@ -22,6 +22,8 @@ from xraylib.metrics.counts import (
     wilson_interval,
 )
 
+DRAWS = 200  # of classes, for `chance_error`
+
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return probabilities (B, C) for finite logits (B, C)."""
@@ -212,7 +214,7 @@ def expected_calibration_error(probs, labels, n_bins: int = 15) -> float:
     return float(np.nansum(np.abs(confidence - right) * counts) / counts.sum())
 
 
-def chance_error(probs, n_bins: int = 15, seed: int = 0, n_draws: int = 200) -> float:
+def chance_error(probs, n_bins: int = 15, seed: int = 0) -> float:
     """Return the calibration error that is to be expected when every probability is true.
 
     With few images in a bin, the share of right ones lies beside the confidence by chance alone.
@@ -223,7 +225,6 @@ def chance_error(probs, n_bins: int = 15, seed: int = 0, n_draws: int = 200) -> 
         probs: float (N, C), rows sum to 1.
         n_bins: as in `reliability_curve`.
         seed: seeds the draws.
-        n_draws: how often N classes are drawn.
 
     Returns:
         the mean error, 0 to 1. Vaicenavicius et al., "Evaluating model calibration in
@@ -232,7 +233,7 @@ def chance_error(probs, n_bins: int = 15, seed: int = 0, n_draws: int = 200) -> 
     probs = check_finite(probs, "probs")
     limits, rng = probs.astype(float).cumsum(axis=1), np.random.default_rng(seed)
     limits /= limits[:, -1:]
-    draws = [(rng.random((len(probs), 1)) > limits).sum(axis=1) for _ in range(n_draws)]
+    draws = [(rng.random((len(probs), 1)) > limits).sum(axis=1) for _ in range(DRAWS)]
     return float(np.mean([expected_calibration_error(probs, drawn, n_bins) for drawn in draws]))
 
 

@@ -77,16 +77,13 @@ def leaked_images(manifest: pd.DataFrame, label: str = "COVID-19") -> tuple[int,
     return int(test.patient_id.isin(known).sum()), len(test)
 
 
-def replay_split(folder=None) -> pd.DataFrame:
+def replay_split() -> pd.DataFrame:
     """Split the published lists as the report's authors did, with their seed.
-
-    Args:
-        folder: as of `read_lists`.
 
     Returns:
         the table of `read_lists` with the column `split`; three images belong to no set.
     """
-    return data.split_images(read_lists(folder), RunConfig().seed)
+    return data.split_images(read_lists(), RunConfig().seed)
 
 
 def replay_leak(label: str = "COVID-19") -> tuple[int, int, str]:
@@ -156,15 +153,7 @@ def by_rules(data=None) -> pd.DataFrame:
 def by_lists(folder=None) -> pd.DataFrame:
     """Take exactly the images that the report's published lists name.
 
-    Args:
-        folder: the folder of the two lists; by default `report` in the home's data folder.
-
-    Returns:
-        one row per image listed, with the columns `COLUMNS`.
-
-    Raises:
-        FileNotFoundError: the lists are not there.
-        ValueError: a line is not understood.
+    Args, raises: as `read_lists`; returns: as `by_rules`.
     """
     table = read_lists(folder)
     # newer lists name the source where older ones have the view
@@ -428,10 +417,6 @@ def build_covidx(rows: pd.DataFrame, folder, data) -> None:
 
 def locate(rows: pd.DataFrame, data: Path) -> pd.DataFrame:
     """Find the files of the images that belong; a few that are not there are left out.
-
-    Args:
-        rows: from `sources.by_rules` or `sources.by_lists`.
-        data: the folder that holds the sources' folders.
 
     Returns:
         the rows with a column `original`, the path or "", and their reasons.

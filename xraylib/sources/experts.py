@@ -170,8 +170,8 @@ def covid_marks() -> pd.DataFrame:
     return table
 
 
-def nih_boxes(finding: str = "Pneumonia") -> pd.DataFrame:
-    """Return the boxes that radiologists drew around a finding in the NIH's images.
+def nih_boxes() -> pd.DataFrame:
+    """Return the boxes that radiologists drew around pneumonia in the NIH's images.
 
     Returns:
         one row per box: filename (below `darkcovidnet`'s images), patient_id, and x, y, w, h, in
@@ -181,7 +181,7 @@ def nih_boxes(finding: str = "Pneumonia") -> pd.DataFrame:
         FileNotFoundError: the set is missing.
     """
     table = read_set_table("radiologists", "nih_boxes.csv")
-    table = table[table.finding == finding].drop(columns="finding").reset_index(drop=True)
+    table = table[table.finding == "Pneumonia"].drop(columns="finding").reset_index(drop=True)
     return table.astype(dict.fromkeys("xywh", float))
 
 

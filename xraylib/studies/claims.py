@@ -29,17 +29,14 @@ class Judged(NamedTuple):
     number: str  # what decides it, in words and numbers
 
 
-def judge_claims(claims: pd.DataFrame | None = None) -> pd.DataFrame:
+def judge_claims() -> pd.DataFrame:
     """Judge every claim of the report.
-
-    Args:
-        claims: as `report.load_claims` gives; that table without.
 
     Returns:
         the claims with two more columns: verdict, one of `VERDICTS`, and number, what decides it.
         A claim that nothing here can decide, or whose run is still missing, is `OPEN`.
     """
-    claims = report.load_claims() if claims is None else claims
+    claims = report.load_claims()
     judged = [judge_claim(*row) for row in claims[["decided_by", "of"]].itertuples(index=False)]
     return claims.assign(
         verdict=[one.verdict for one in judged], number=[one.number for one in judged]

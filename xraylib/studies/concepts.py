@@ -295,6 +295,7 @@ def region_overlaps(
 
 SPLITS = 8  # random counterparts of each concept
 RANDOM_CONCEPTS = 30
+ALPHA = 0.05  # the level of the tests, without correction
 # Ridge penalty for each channel of activations whose standard deviation is 1. So strong a one turns
 # the vector towards the difference of the two means: fifty patches are too few to fit hundreds of
 # free weights.
@@ -323,9 +324,7 @@ class Directions:
     random: np.ndarray
 
 
-def fit_directions(
-    concepts, acts, n_splits: int = SPLITS, n_random: int = RANDOM_CONCEPTS, seed: int = 0
-) -> Directions:
+def fit_directions(concepts, acts, n_random: int = RANDOM_CONCEPTS, seed: int = 0) -> Directions:
     """Fit the vectors of concepts, and those of random concepts treated just alike.
 
     A random concept is a fixed set of patches drawn from all, as many as the smallest concept has:
@@ -334,7 +333,6 @@ def fit_directions(
     Args:
         concepts: what `studies.find_concepts` returns, of one class or several.
         acts: activations of all patches, float (n, K); the counterparts are drawn among them.
-        n_splits: counterparts of each concept.
 
     Raises:
         ValueError: there is no concept, or one has too few patches or leaves too few others.
@@ -346,10 +344,10 @@ def fit_directions(
         _check_patches(concept, len(acts))
     rng = np.random.default_rng(seed)
     scale = acts.std()  # one for all channels, so that directions stay what they are
-    fits = [_against_others(acts / scale, c.members, n_splits, rng) for c in concepts]
+    fits = [_against_others(acts / scale, c.members, rng) for c in concepts]
     fewest = min(len(concept.members) for concept in concepts)
     sets = [rng.choice(len(acts), fewest, replace=False) for _ in range(n_random)]
-    random = [_against_others(acts / scale, drawn, n_splits, rng)[0] for drawn in sets]
+    random = [_against_others(acts / scale, drawn, rng)[0] for drawn in sets]
     vectors, accuracy = zip(*fits, strict=True)
     return Directions(list(concepts), np.stack(vectors), np.array(accuracy), np.stack(random))
 
@@ -366,9 +364,7 @@ def class_gradients(explainer: Explainer, images, class_id: int, layer: str) -> 
     return explainer.differentiate(images, class_id, layer)[1].sum(axis=(1, 2))
 
 
-def score_concepts(
-    directions: Directions, gradients, patients=None, level: float = 0.95, seed: int = 0
-) -> pd.DataFrame:
+def score_concepts(directions: Directions, gradients, patients=None, seed: int = 0) -> pd.DataFrame:
     """Ask of each concept whether a class score rises with it, more than with random concepts.
 
     Args:
@@ -397,7 +393,7 @@ def score_concepts(
         directions.concepts, directions.vectors, directions.accuracy, strict=True
     ):
         rises = _rises(gradients, vectors)
-        mean = bootstrap_mean(rises.mean(axis=1), patients, level, seed)
+        mean = bootstrap_mean(rises.mean(axis=1), patients, seed=seed)
         sensitivity = float(_sensitivity(gradients, vectors))
         row = {"concept": concept.name, "tcav": mean.value, "low": mean.low, "high": mean.high}
         row |= {"sensitivity": sensitivity, "accuracy": accuracy}
@@ -409,20 +405,18 @@ def score_concepts(
     return table.sort_values(["tcav", "sensitivity"], ascending=False, ignore_index=True)
 
 
-def random_range(directions: Directions, gradients, level: float = 0.95) -> tuple[float, float]:
-    """Return the range in which a share `level` of random concepts' sensitivities lies."""
-    tail = 100 * (1 - level) / 2
+def random_range(directions: Directions, gradients) -> tuple[float, float]:
+    """Return the range in which 95 % of the random concepts' sensitivities lie."""
     values = _sensitivity(gradients, directions.random)
-    return tuple(np.percentile(values, [tail, 100 - tail]).tolist())
+    return tuple(np.percentile(values, [2.5, 97.5]).tolist())
 
 
-def false_alarms(directions: Directions, gradients, alpha: float = 0.05) -> dict[str, float]:
-    """Return the share of random concepts that each test calls significant; it should be alpha.
+def false_alarms(directions: Directions, gradients) -> dict[str, float]:
+    """Return the share of random concepts that each test calls significant; it should be `ALPHA`.
 
     Args:
         directions, gradients: as in `score_concepts`; every random concept is judged against the
             others.
-        alpha: the level of the tests, without correction.
 
     Returns:
         shares by the name of the test's column in `score_concepts`.
@@ -432,7 +426,7 @@ def false_alarms(directions: Directions, gradients, alpha: float = 0.05) -> dict
     others = [np.delete(np.arange(len(random)), k) for k in range(len(random))]
     p_splits = [_welch(scores[k], scores[rest, 0]) for k, rest in enumerate(others)]
     p = [one_against_many(random[k], random[rest]) for k, rest in enumerate(others)]
-    return {"p_splits": np.mean(np.less(p_splits, alpha)), "p": np.mean(np.less(p, alpha))}
+    return {"p_splits": np.mean(np.less(p_splits, ALPHA)), "p": np.mean(np.less(p, ALPHA))}
 
 
 def holm(p_values) -> np.ndarray:
@@ -464,11 +458,11 @@ def one_against_many(value: float, others) -> float:
     return float(2 * stats.t.sf(abs(value - others.mean()) / spread, len(others) - 1))
 
 
-def _against_others(acts, members, n_splits: int, rng) -> tuple[np.ndarray, float]:
+def _against_others(acts, members, rng) -> tuple[np.ndarray, float]:
     """Return vectors (S, K) of some patches against random others, and the mean accuracy."""
     rest = np.setdiff1d(np.arange(len(acts)), members)
     vectors, accuracies = [], []
-    for _ in range(n_splits):
+    for _ in range(SPLITS):
         others = rng.choice(rest, len(members), replace=False)
         vector, accuracy = _fit_vector(acts[members], acts[others], int(rng.integers(2**31)))
         vectors.append(vector)
