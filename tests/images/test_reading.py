@@ -196,6 +196,25 @@ def test_of_two_values_in_a_mask_the_higher_is_inside(write, low, high, dtype):
     np.testing.assert_array_equal(mask, LUNGS)
 
 
+TURNED_INSIDE_OUT = {
+    "lungs black on white": np.where(LUNGS, 0, 255),
+    "lungs 1, outside 2": np.where(LUNGS, 1, 2),
+    "red lungs on white": np.where(LUNGS[..., None], (255, 0, 0), 255),
+}
+
+
+@pytest.mark.parametrize("pixels", TURNED_INSIDE_OUT.values(), ids=TURNED_INSIDE_OUT)
+def test_a_mask_that_is_turned_inside_out_is_refused(write, pixels):
+    path = write("mask.png", pixels.astype(np.uint8))
+    with pytest.raises(ImageError, match=r"mask.png: .* all round \(.* pixels .*\): .* higher"):
+        images.read_mask(path, LUNGS.shape, empty=False)
+
+
+def test_a_mask_may_be_cut_by_an_edge(write):
+    lungs = LUNGS[8:, 6:54]  # cropped: the lungs touch three edges
+    np.testing.assert_array_equal(images.read_mask(write("mask.png", lungs)), lungs)
+
+
 @pytest.mark.parametrize("colour", [(255, 0, 0), (0, 0, 255), (1, 1, 1), (128, 0, 0)])
 def test_a_mask_in_colour(tmp_path, colour):
     rgb = LUNGS[..., None] * np.array(colour, np.uint8)

@@ -246,6 +246,7 @@ def read_radiograph(path) -> np.ndarray:
 
 
 SOFT = (64, 192)  # grey values between them are neither outside nor inside
+MOST_OF_EDGE = 0.95  # of the outermost pixels: lungs may be cut by an edge, not by all four
 MOST_SOFT, MOST_OF_ONE = 0.05, 0.01  # of the pixels: the soft edge of a mask, not a third region
 
 
@@ -254,7 +255,8 @@ def read_mask(path, shape: tuple[int, int] | None = None, empty: bool = True) ->
 
     Of two values, whatever they are, the higher is inside: 0 and 1, 1 and 2, black and red. More
     than two must lie near 0 and 255, but for a soft edge; then what is brighter than half is
-    inside.
+    inside. A mask that goes all round the edge of the image and leaves out a part of the rest is
+    turned inside out, and is refused.
 
     Args:
         path: the path of a PNG or JPEG file.
@@ -265,8 +267,8 @@ def read_mask(path, shape: tuple[int, int] | None = None, empty: bool = True) ->
         bool (H, W).
 
     Raises:
-        ImageError: unreadable, not of that shape, of values that can be read in two ways, or empty
-            where that is not taken.
+        ImageError: unreadable, not of that shape, of values that can be read in two ways, all
+            round the edge, or empty where that is not taken.
     """
     grey = read_grey(path)
     if shape is not None and grey.shape != tuple(shape):
@@ -278,6 +280,10 @@ def read_mask(path, shape: tuple[int, int] | None = None, empty: bool = True) ->
     mask = _inside(path, grey, counts)
     if not (empty or mask.any()):
         raise ImageError(path, f"an empty mask ({_said(counts)}): draw or predict it again")
+    edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    if edge.mean() > MOST_OF_EDGE and not mask.all():
+        reason = f"a mask that covers the edge of the image all round ({_said(counts)})"
+        raise ImageError(path, f"{reason}: what is inside needs the higher of two values")
     return mask
 
 
