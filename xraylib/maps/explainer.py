@@ -495,15 +495,18 @@ def _ending(model: keras.Model) -> str:
     several = values.shape[1] > 1
     if several and (values <= 0).all():  # log softmax
         return "softmax" if _adds_up(np.exp(values)) else ""
-    if (values < 0).any() or (values > 1).any():
+    if (values < 0).any():
         return ""
-    if several:
-        return "softmax" if _adds_up(values) else "sigmoids"
-    return "sigmoid"
+    if several and _adds_up(values):
+        return "softmax"
+    if (values > 1).any():
+        return ""
+    return "sigmoids" if several else "sigmoid"
 
 
 def _adds_up(probs: np.ndarray) -> bool:
-    return bool(np.allclose(probs.sum(axis=1), 1, atol=0.02))
+    sums = probs.sum(axis=1)
+    return bool(np.allclose(sums, 1, atol=0.02) or np.allclose(sums, 100, atol=2))  # per cent
 
 
 def _sample_outputs(model: keras.Model) -> np.ndarray:
