@@ -210,7 +210,7 @@ def few_images(name: str) -> tuple[pd.DataFrame, RunConfig]:
     manifest = sources.provide(config)
     n = min(FEW, manifest.label.value_counts().min())
     drawn = manifest.groupby("label", sort=False).sample(n, random_state=config.seed % 2**32)
-    manifest = lungs.predict_masks(drawn.sort_index(), lungs.train_profile_unet(name))
+    manifest = lungs.predict_masks(drawn.sort_index())
     settings = config.but(batch_size=20, epochs=25, folds=3, augmented_views=2)
     return manifest.reset_index(drop=True), settings
 
