@@ -5,6 +5,7 @@ make measure TABLE=repeats PROFILE=real
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,17 +68,15 @@ def unet_training(name: str) -> pd.DataFrame:
     return unets.compare_training(sources.provide(profile(name)), drawn)
 
 
-POOL, FEWEST = 100, 3  # images of a class in a hospital: drawn from; below it none is taken
+FEWEST = 3  # images of a class in a hospital; below it none is taken
 
 
-def real_hospitals(views=studies.VIEWS, per_cell: int = 40) -> tuple[dict, pd.DataFrame]:
+def real_hospitals(views=studies.VIEWS) -> tuple[dict, pd.DataFrame]:
     """Return the pooled features of each view, and the images of the real hospitals.
 
-    All sizes are drawn from one pool, so that they share images. A class of which a hospital has
-    an image or two is left out: these would speak for the hospital.
+    A class of which a hospital has an image or two is left out: these would speak for the hospital.
     """
-    pool = studies.thin_hospitals(studies.load_hospitals(), POOL)
-    manifest = studies.thin_hospitals(pool, per_cell)
+    manifest = studies.thin_hospitals(studies.load_hospitals())
     enough = manifest.groupby(["site", "label"]).label.transform("size") >= FEWEST
     manifest = lungs.predict_masks(manifest[enough].reset_index(drop=True))
     return {v: studies.pooled_features(manifest, studies.VIEWS[v]) for v in views}, manifest
@@ -85,16 +84,18 @@ def real_hospitals(views=studies.VIEWS, per_cell: int = 40) -> tuple[dict, pd.Da
 
 def hospitals_curve(name: str) -> pd.DataFrame:
     """What more hospitals for each class buy in hospitals left out, at equal numbers of images."""
-    return studies.hospital_curve(*real_hospitals(per_cell=28)).assign(data=HOSPITALS)
+    return studies.hospital_curve(*real_hospitals()).assign(data=HOSPITALS)
 
 
 def hospitals_unseen(name: str) -> pd.DataFrame:
     """The recipe in hospitals left out, chosen each time without them; all, and each alone."""
+    recipes = studies.all_recipes()
     features, manifest = real_hospitals([studies.SHIPPED.view])
-    recipes = studies.all_recipes(features)
-    judged = studies.judge_nested(features, manifest, recipes)
-    known = judged[judged.label != "other"]
-    rows = [{"tested on": "all"} | studies.figures_with_intervals(known)]
+    x = features[studies.SHIPPED.view]
+    judged = studies.judge_unseen(x, manifest, recipes)
+    known = judged[judged.label != studies.OTHER]
+    chosen = str(studies.choose(x, manifest, recipes))
+    rows = [{"tested on": "all", "recipe": chosen} | studies.figures_with_intervals(known)]
     adults = known[~known.site.isin(studies.CHILDREN)]
     rows.append({"tested on": "all of adults"} | studies.figures_with_intervals(adults))
     for site, part in known.groupby("site"):
@@ -104,11 +105,32 @@ def hospitals_unseen(name: str) -> pd.DataFrame:
 
 
 def hospitals_steps(name: str) -> pd.DataFrame:
-    """Step by step: how well the hospital is told, and what is right in hospitals left out."""
-    features, manifest = real_hospitals(per_cell=28)
-    steps = [studies.Recipe(view, "one question", noise=0.0) for view in features]
-    steps += [studies.Recipe("cropped", noise=0.0), studies.SHIPPED]
-    return studies.measure_steps(features, manifest, steps).assign(data=HOSPITALS)
+    """Step by step: how well the hospital is told, and what is right in hospitals left out.
+
+    One row more tries to adapt to a folder without labels: each hospital's mean is taken away.
+    """
+    seen, manifest = real_hospitals()
+    shipped = studies.SHIPPED
+    own = pd.DataFrame(seen[shipped.view]).groupby(manifest.site).transform("mean").to_numpy()
+    recipes = [replace(shipped, view=view, questions="one question", noise=0.0) for view in seen]
+    recipes += [replace(shipped, noise=0.0), shipped]
+    steps = [(str(recipe), recipe, seen[recipe.view]) for recipe in recipes]
+    steps.insert(-1, (f"{shipped}, centred", shipped, seen[shipped.view] - own))
+    rows = []
+    for step, recipe, x in steps:
+        judged = studies.judge_unseen(x, manifest, [recipe])
+        figures = studies.figures_with_intervals(judged[judged.label != studies.OTHER])
+        row = {"step": step, "told from": f"{x.shape[1]} features"} | figures
+        rows.append(row | hospital_told(x, manifest))
+    answers = np.log(judged[list(CLASS_NAMES)].to_numpy() + 1e-9)
+    rows.append(row | {"told from": "the answer alone"} | hospital_told(answers, manifest))
+    return pd.DataFrame(rows).assign(seed=0, data=HOSPITALS)
+
+
+def hospital_told(x, manifest: pd.DataFrame) -> dict:
+    told = studies.which_hospital(x, manifest)
+    ends = {f"hospital recall {end}": told[end] for end in ("low", "high")}
+    return {"hospital recall": told["recall"]} | ends | {"chance": told["chance"]}
 
 
 def hospitals_calls(name: str) -> pd.DataFrame:
@@ -116,7 +138,7 @@ def hospitals_calls(name: str) -> pd.DataFrame:
     answers to images that are no radiograph, or a radiograph that lies wrong."""
     features, manifest = real_hospitals([studies.SHIPPED.view])
     x = features[studies.SHIPPED.view]
-    judged = studies.judge_unseen(x, manifest, studies.SHIPPED)
+    judged = studies.judge_unseen(x, manifest, [studies.SHIPPED])
     judged = judged.assign(answer=studies.answer(judged), kind=judged.label)
     children = judged.site.isin(studies.CHILDREN)
     judged["kind"] = judged.kind.where(~children, judged.kind + ", children")
@@ -125,7 +147,7 @@ def hospitals_calls(name: str) -> pd.DataFrame:
     for kind, part in pd.concat([judged, strange]).groupby("kind"):
         for answer in (*CLASS_NAMES, studies.NONE):
             rows.append(call_row("answers to", kind, answer, part, part.answer == answer))
-    right = judged.label.replace("other", studies.NONE) == judged.answer
+    right = judged.label.replace(studies.OTHER, studies.NONE) == judged.answer
     for answer, part in judged.groupby("answer"):
         rows.append(call_row("right among", "all", answer, part, right[part.index]))
     return pd.DataFrame(rows).assign(seed=0, data=HOSPITALS)

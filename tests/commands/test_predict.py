@@ -124,7 +124,8 @@ def test_without_its_weights_it_says_so(stand_in_vgg16, folder, capsys, monkeypa
 
 def test_the_flat_model_gives_what_the_head_gives(stand_in_vgg16):
     head = studies.load_shipped()
-    views = np.random.default_rng(0).integers(0, 256, (3, 64, 64), dtype=np.uint8)
+    size = studies.VIEWS[studies.SHIPPED.view].size
+    views = np.random.default_rng(0).integers(0, 256, (3, size, size), dtype=np.uint8)
     model = studies.build_model(head)
     scores = np.asarray(model(views[..., None].astype(np.float32)))
     sick, covid = (studies.describe(views) @ head.weights + head.bias).T

@@ -18,10 +18,10 @@ SITES = {  # as in the real sets: no hospital has all classes, none has both dis
 }
 
 
-QUIET = studies.Recipe(noise=0.0)
+QUIET = [unseen.Recipe(shrinkage=0.5, noise=0.0)]
 
 
-def make_hospitals(n=30, features=12, hospital=3.0, seed=0):
+def make_hospitals(n=30, features=12, hospital=3.0, seed=0, disease=4.0):
     """Return features and manifest: columns for sick, disease and hospital."""
     rng = np.random.default_rng(seed)
     rows = [
@@ -32,8 +32,8 @@ def make_hospitals(n=30, features=12, hospital=3.0, seed=0):
     ]
     manifest = pd.DataFrame(rows, columns=["label", "site", "patient_id"])
     x = rng.standard_normal((len(manifest), features))
-    x[:, 0] += 4 * (manifest.label != "normal")
-    x[:, 1] += 4 * (manifest.label == "COVID-19")
+    x[:, 0] += disease * (manifest.label != "normal")
+    x[:, 1] += disease * (manifest.label == "COVID-19")
     offset = {site: hospital * rng.standard_normal(features - 2) for site in SITES}
     x[:, 2:] += np.stack([offset[site] for site in manifest.site])
     return x.astype(np.float32), manifest
@@ -81,9 +81,9 @@ def test_two_questions_ignore_what_a_hospital_adds_to_all_its_images():
     """A column in which hospitals differ widely answers "sick?" only for the one question."""
     x, manifest = make_hospitals(hospital=0.0)
     x[:, 5] += manifest.site.map({"A": 0, "B": 0, "C": 0, "D": 9, "E": 9, "F": 9}).to_numpy()
-    asked = studies.fit_two_questions(x, manifest)
+    asked = studies.fit_two_questions(x, manifest, 0.5, 3.0)
     assert abs(asked.weights[5, 0]) < 0.2 * abs(asked.weights[0, 0])
-    usual = studies.fit_one_question(x, manifest, noise=0.0).weights
+    usual = studies.fit_one_question(x, manifest, 0.5, 0.0).weights
     assert usual[5, 2] - usual[5, 0] > 0.5 * (usual[0, 2] - usual[0, 0])
 
 
@@ -93,13 +93,14 @@ def test_probabilities_are_those_of_the_questions():
         head = fit(x, manifest)
         probs = head.probs(x)
         assert probs.shape == (len(x), 3) and np.allclose(probs.sum(axis=1), 1)
-    sick, covid = 1 / (1 + np.exp(-(x @ head.weights + head.bias).T))
+    scores = (x @ head.weights + head.bias) / head.temperature
+    sick, covid = 1 / (1 + np.exp(-scores.T))
     np.testing.assert_allclose(probs[:, 0], 1 - sick, atol=1e-5)
     np.testing.assert_allclose(probs[:, 2], sick * covid, atol=1e-5)
 
 
 def test_each_hospital_is_judged_by_the_others_alone():
-    x, manifest = make_hospitals(hospital=0.0)
+    x, manifest = make_hospitals(hospital=0.0, disease=12.0)
     manifest.loc[0, "patient_id"] = manifest.patient_id.iloc[-1]  # one patient in A and in E
     for site, train, test in studies.leave_one_out(manifest):
         assert set(manifest.site[test]) == {site} and site not in set(manifest.site[train])
@@ -107,10 +108,10 @@ def test_each_hospital_is_judged_by_the_others_alone():
     judged = studies.judge_unseen(x, manifest, QUIET)
     assert judged.index.equals(manifest.index)
     assert studies.unseen_figures(judged)["macro recall"] > 0.9
-    x[manifest.site == "E", 1] -= 4  # looks like pneumonia: no head has seen that it is not
+    x[manifest.site == "E", 1] -= 12  # looks like pneumonia: no head has seen that it is not
     judged = studies.judge_unseen(x, manifest, QUIET)
     told = judged.loc[judged.site == "E", list(CLASS_NAMES)].idxmax(axis=1)
-    assert (told == "pneumonia").mean() > 0.8
+    assert (told == "pneumonia").mean() > 0.6 and not (told == "COVID-19").any()
 
 
 def test_figures_weigh_hospitals_alike_and_leave_children_out_of_false_alarms():
@@ -139,19 +140,32 @@ def test_intervals_hold_the_figure_and_draw_patients():
 
 
 def test_the_choice_is_made_without_the_hospital_that_is_judged():
+    """Recipe b is right in E alone, where no choice may look; recipe a everywhere else."""
     x, manifest = make_hospitals(hospital=0.0)
-    noise = np.random.default_rng(2).standard_normal(x.shape).astype(np.float32)
-    features = {"noise": noise, "told": x}
-    recipes = [studies.Recipe(view) for view in features]
-    judged = studies.judge_nested(features, manifest, recipes)
-    assert set(judged.recipe) == {str(recipes[1])}
-    bait = noise.copy()  # tells the class in E alone, where no choice may look
-    own = (manifest.site == "E").to_numpy()
-    bait[own] = x[own]
-    chosen = studies.judge_nested(
-        {"bait": bait, "told": x}, manifest, [studies.Recipe("bait"), recipes[1]]
-    )
-    assert set(chosen.recipe[own]) == {str(recipes[1])}
+    inverted = x.copy()
+    inverted[manifest.site == "E"] *= -1
+    recipes = [Fixed(-1.0), Fixed(1.0)]
+    judged = studies.judge_unseen(inverted, manifest, recipes)
+    assert set(judged.recipe) == {"Fixed 1.0"}
+    told = judged.loc[judged.site == "E", list(CLASS_NAMES)].idxmax(axis=1)
+    assert not (told == "COVID-19").any()
+
+
+class Fixed:
+    """A recipe that knows the answers where features have one sign."""
+
+    def __init__(self, sign):
+        self.sign = sign
+
+    def fit(self, features, manifest):
+        weights = np.zeros((features.shape[1], 2), np.float32)
+        weights[[0, 1], [0, 1]] = self.sign
+        centre = np.zeros(features.shape[1])
+        bias = np.array([-2.0, -2.0]) * self.sign
+        return studies.Head(weights, bias, centre, centre + 1, temperature=0.1)
+
+    def __str__(self):
+        return f"Fixed {self.sign}"
 
 
 def test_the_curve_draws_so_many_hospitals_and_images():

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "hospitals": """
-            VIEWS load_hospitals thin_hospitals pooled_features describe build_describer
+            OTHER VIEWS load_hospitals thin_hospitals pooled_features describe build_describer
             usable_mask which_hospital
         """.split(),
         "stacks": """
@@ -25,8 +25,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         """.split(),
         "unseen": """
             Head Recipe discriminant fit_one_question fit_two_questions leave_one_out judge_unseen
-            judge_nested CHILDREN unseen_figures figures_with_intervals answer NONE hospital_curve
-            measure_steps all_recipes SHIPPED fit_shipped load_shipped build_model
+            choose CHILDREN unseen_figures figures_with_intervals answer NONE hospital_curve
+            all_recipes SHIPPED fit_shipped load_shipped build_model
         """.split(),
     },
 )

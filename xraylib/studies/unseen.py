@@ -2,8 +2,8 @@
 
 See: cut to the lungs. Describe: the frozen VGG16's maps, averaged (`hospitals.pooled_features`).
 Answer: two linear questions, "sick?" and, if so, "COVID-19 or pneumonia?". They are fitted here,
-and judged on hospitals that were left out. How to see and how to fit is chosen in the same way once
-more, among the hospitals that are left, so that the choice cannot flatter the figure.
+and judged on hospitals that were left out. How to fit is chosen in the same way once more, among
+the hospitals that are left, so that the choice cannot flatter the figure.
 """
 
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ from scipy.special import expit
 
 from xraylib import data, metrics, pretrained
 from xraylib.config import CLASS_NAMES, COVID
-from xraylib.studies.hospitals import OTHER, VIEWS, build_describer, which_hospital
+from xraylib.studies.hospitals import OTHER, VIEWS, build_describer
 
 CHILDREN = ("kermany",)  # hospitals whose patients are children
 FEWEST = 10  # images of a class in a hospital whose recall counts
 NONE = "none of these"  # the answer to an image that is unlike all that taught the head
 REFUSED = 0.05  # the share of radiographs of hospitals left out that may get it
-TEMPERATURES = (1.0, 4.0, 8.0, 16.0)
+TEMPERATURE = 8.0  # of a head's scores: set once, and not chosen
 SMALLEST = 1e-3  # added to spreads: a feature that never varies is no reason to divide by 0
 
 
@@ -44,7 +44,7 @@ class Head:
     bias: np.ndarray
     centre: np.ndarray
     spread: np.ndarray
-    temperature: float = 1.0
+    temperature: float = TEMPERATURE
     farthest: float = np.inf
 
     def probs(self, features: np.ndarray) -> np.ndarray:
@@ -64,7 +64,7 @@ class Head:
         return self.distance(features) > self.farthest
 
 
-def fit_two_questions(features, manifest: pd.DataFrame, shrinkage=0.5, noise=3.0) -> Head:
+def fit_two_questions(features, manifest: pd.DataFrame, shrinkage=0.9, noise=10.0) -> Head:
     """Ask first whether an image shows a sick lung, and then whether it is COVID-19.
 
     The first question is asked only in hospitals that have both answers. Each of them then adds
@@ -87,7 +87,7 @@ def fit_two_questions(features, manifest: pd.DataFrame, shrinkage=0.5, noise=3.0
     return Head(weights, bias, *_centre(_cells(features, sick, site)))
 
 
-def fit_one_question(features, manifest: pd.DataFrame, shrinkage=0.5, noise=3.0) -> Head:
+def fit_one_question(features, manifest: pd.DataFrame, shrinkage=0.9, noise=10.0) -> Head:
     """Ask for the class at once, as it is usually done; arguments as in `fit_two_questions`."""
     known = (manifest.label != OTHER).to_numpy()
     x, label, site = features[known], data.label_ids(manifest[known]), manifest.site[known]
@@ -154,8 +154,8 @@ class Recipe:
 
     view: str = "cropped"
     questions: str = "two questions"
-    shrinkage: float = 0.5
-    noise: float = 3.0
+    shrinkage: float = 0.9
+    noise: float = 10.0
 
     def fit(self, features, manifest: pd.DataFrame) -> Head:
         return FITS[self.questions](features, manifest, self.shrinkage, self.noise)
@@ -165,45 +165,10 @@ class Recipe:
         return f"{self.view}, {self.questions}, shrinkage {self.shrinkage:g}, {noise}"
 
 
-def all_recipes(views) -> list[Recipe]:
-    """Return every recipe of these views: all that `judge_nested` is to choose from."""
-    return [Recipe(*choice) for choice in product(views, FITS, (0.5,), (0.0, 3.0))]
-
-
-def judge_unseen(features, manifest: pd.DataFrame, recipe: Recipe, temperature=None):
-    """Leave out each hospital in turn, and give its images probabilities by the others' head.
-
-    Args:
-        features: float32 (N, D).
-        manifest: the N rows.
-        recipe: how a head is fitted.
-        temperature: of all heads; without, the one of `TEMPERATURES` that has the best macro
-            recall less false COVID-19.
-
-    Returns:
-        the N rows in their order, with a column for each class, and distance, see `Head`; NaN
-        where a hospital could not be left out. The temperature is in `attrs`.
-    """
-    heads = [(t, recipe.fit(features[r], manifest[r])) for _, r, t in leave_one_out(manifest)]
-    tried = [temperature] if temperature else TEMPERATURES
-    tables = [_judge(heads, features, manifest, value) for value in tried]
-    best = max(range(len(tried)), key=lambda place: _merit(tables[place]))
-    tables[best].attrs["temperature"] = tried[best]
-    return tables[best]
-
-
-def _judge(heads, features, manifest: pd.DataFrame, temperature: float) -> pd.DataFrame:
-    answers = np.full((len(manifest), len(CLASS_NAMES) + 1), np.nan)
-    for test, head in heads:
-        answers[test, :-1] = replace(head, temperature=temperature).probs(features[test])
-        answers[test, -1] = head.distance(features[test])
-    return manifest.assign(**dict(zip((*CLASS_NAMES, "distance"), answers.T, strict=True)))
-
-
-def _merit(judged: pd.DataFrame) -> float:
-    """Return what a choice is made by: macro recall less the share of false COVID-19."""
-    figures = unseen_figures(judged)
-    return figures["macro recall"] - np.nan_to_num(figures["false COVID-19"])
+def all_recipes() -> list[Recipe]:
+    """Return every recipe that is to be chosen from; the view is decided by the curve."""
+    choices = product(("two questions",), (0.5, 0.9), (0.0, 3.0, 10.0))
+    return [Recipe(SHIPPED.view, *choice) for choice in choices]
 
 
 def leave_one_out(manifest: pd.DataFrame) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -219,31 +184,40 @@ def leave_one_out(manifest: pd.DataFrame) -> Iterator[tuple[str, np.ndarray, np.
             yield site, train, test
 
 
-def judge_nested(features: dict, manifest: pd.DataFrame, recipes: list) -> pd.DataFrame:
-    """Leave out each hospital, choose a recipe among the rest, and judge it on what is out.
+def judge_unseen(features, manifest: pd.DataFrame, recipes: list[Recipe]) -> pd.DataFrame:
+    """Leave out each hospital in turn, and give its images probabilities by the others' head.
 
-    Recipe and temperature are chosen as the judgement is made, each of the rest left out in turn,
-    for macro recall less false COVID-19. So no image of the hospital that is judged has had a say
-    in how it is judged.
+    With several recipes, one is chosen among the others in the same way, see `choose`. So no
+    image of the hospital that is judged has a say in how it is judged.
 
     Args:
-        features: name of a view -> float32 (N, D).
+        features: float32 (N, D).
         manifest: the N rows.
-        recipes: the `Recipe` to choose from.
+        recipes: one, or those to choose from.
 
     Returns:
-        as `judge_unseen`, with the column recipe, what was chosen without the image's hospital.
+        the N rows in their order, with a probability for each class, distance, see `Head`, and
+        recipe, what was chosen without the image's hospital; NaN where a hospital could not be
+        left out.
     """
-    parts = []
+    judged = manifest.assign(**dict.fromkeys((*CLASS_NAMES, "distance"), np.nan), recipe="")
     for _, train, test in leave_one_out(manifest):
-        rest = manifest[train]
-        inner = {r: judge_unseen(features[r.view][train], rest, r) for r in recipes}
-        chosen = max(recipes, key=lambda recipe: _merit(inner[recipe]))
-        x = features[chosen.view]
-        heads = [(np.ones(test.sum(), bool), chosen.fit(x[train], rest))]
-        judged = _judge(heads, x[test], manifest[test], inner[chosen].attrs["temperature"])
-        parts.append(judged.assign(recipe=str(chosen)))
-    return pd.concat(parts).loc[manifest.index]
+        recipe = choose(features[train], manifest[train], recipes)
+        head = recipe.fit(features[train], manifest[train])
+        judged.loc[test, list(CLASS_NAMES)] = head.probs(features[test])
+        judged.loc[test, "distance"] = head.distance(features[test])
+        judged.loc[test, "recipe"] = str(recipe)
+    return judged
+
+
+def choose(features, manifest: pd.DataFrame, recipes: list[Recipe]) -> Recipe:
+    """Return the recipe of the best macro recall less false COVID-19 in hospitals left out."""
+
+    def merit(recipe):
+        figures = unseen_figures(judge_unseen(features, manifest, [recipe]))
+        return figures["macro recall"] - np.nan_to_num(figures["false COVID-19"])
+
+    return max(recipes, key=merit) if len(recipes) > 1 else recipes[0]
 
 
 def unseen_figures(judged: pd.DataFrame) -> dict:
@@ -314,9 +288,13 @@ def answer(judged: pd.DataFrame) -> pd.Series:
     answers = judged[list(CLASS_NAMES)].idxmax(axis=1)
     for site in judged.site.unique():
         own = judged.site == site
-        others = judged[~own & (judged.label != OTHER)]
-        answers[own & (judged.distance > others.distance.quantile(1 - REFUSED))] = NONE
+        answers[own & (judged.distance > _farthest(judged[~own]))] = NONE
     return answers
+
+
+def _farthest(judged: pd.DataFrame) -> float:
+    known = judged[judged.label != OTHER]
+    return float(known.distance.quantile(1 - REFUSED))
 
 
 def hospital_curve(
@@ -370,55 +348,15 @@ SHIPPED = Recipe()
 
 
 def fit_shipped(features, manifest: pd.DataFrame, recipe: Recipe = SHIPPED) -> Head:
-    """Fit the head that is shipped: on all hospitals, cut and temperature on those left out.
+    """Fit the head that is shipped: on all hospitals, its cut by the distances of those left out.
 
     Args:
         features: float32 (N, D), of the recipe's view.
         manifest: the N rows.
         recipe: how it is fitted.
     """
-    judged = judge_unseen(features, manifest, recipe)
-    known = judged[judged.label != OTHER]
-    farthest = float(known.distance.quantile(1 - REFUSED))
-    temperature = judged.attrs["temperature"]
-    return replace(recipe.fit(features, manifest), temperature=temperature, farthest=farthest)
-
-
-def measure_steps(features: dict, manifest: pd.DataFrame, recipes, seed: int = 0) -> pd.DataFrame:
-    """Measure step by step how well the hospital is told, and what unseen hospitals are told.
-
-    Args:
-        features: name of a view -> float32 (N, D).
-        manifest: the N rows.
-        recipes: the steps, each with all that was done before.
-        seed: of folds and bootstrap.
-
-    Returns:
-        a row for the features of each recipe, and one for the answers of the last: step, told
-        from, hospital recall with low, high and chance (see `which_hospital`), and
-        `figures_with_intervals`.
-    """
-    rows = []
-    for recipe in recipes:
-        judged = judge_unseen(features[recipe.view], manifest, recipe)
-        figures = figures_with_intervals(judged[judged.label != OTHER], seed=seed)
-        told = {f"{len(features[recipe.view][0])} features": features[recipe.view]}
-        if recipe == recipes[-1]:
-            told["the answer alone"] = np.log(judged[list(CLASS_NAMES)].to_numpy() + 1e-9)
-        for name, x in told.items():
-            hospital = which_hospital(x, manifest, seed)
-            rows.append(
-                {
-                    "step": str(recipe),
-                    "told from": name,
-                    "hospital recall": hospital["recall"],
-                    "hospital recall low": hospital["low"],
-                    "hospital recall high": hospital["high"],
-                    "chance": hospital["chance"],
-                }
-                | figures
-            )
-    return pd.DataFrame(rows).assign(seed=seed)
+    judged = judge_unseen(features, manifest, [recipe])
+    return replace(recipe.fit(features, manifest), farthest=_farthest(judged))
 
 
 def load_shipped() -> Head:
