@@ -234,6 +234,7 @@ REFUSED = {
     "three samples": ({"SamplesPerPixel": 3}, "colour"),
     "frames": ({"NumberOfFrames": 12}, "12 frames; a radiograph has one"),
     "one bit": ({"BitsStored": 1}, "1 bits a pixel"),
+    "upper bits": ({"HighBit": 15}, "its 8 bits end at bit 15 and not at 7"),
     "no rows": ({"Rows": 0}, "holds no image"),
     "slope 0": ({"RescaleSlope": 0, "RescaleIntercept": 1}, r"damaged .*rescale slope 0"),
 }

@@ -475,6 +475,10 @@ def _check_dicom(path: Path, header: pydicom.Dataset) -> None:
         raise ImageError(path, f"{width} x {height} pixels; at most {MAX_PIXELS:,}: shrink it")
     if not 8 <= int(header.get("BitsStored") or 0) <= 16:
         raise ImageError(path, f"{header.get('BitsStored')} bits a pixel; 8 to 16 are read")
+    bits, highest = int(header.BitsStored), int(header.get("HighBit", header.BitsStored - 1))
+    if highest != bits - 1:  # an old way, which pydicom would read from the wrong end
+        reason = f"its {bits} bits end at bit {highest} and not at {bits - 1}"
+        raise ImageError(path, f"{reason}: export it again, or as PNG")
     syntax = header.file_meta.TransferSyntaxUID
     if not syntax.is_compressed:
         return
