@@ -64,7 +64,10 @@ def load_unet(weights="real", heart: str = "drawn") -> keras.Model:
 def _weights_file(folder) -> Path:
     path = Path(folder) / UNET_WEIGHTS
     if not path.is_file():
-        raise FileNotFoundError(f"{folder}: no {UNET_WEIGHTS}; train it with lungs.train_unet")
+        raise FileNotFoundError(
+            f"{folder}: no {UNET_WEIGHTS} in such a folder; give real, the weights of the package, "
+            "or the folder that lungs.train_unet returns"
+        )
     return path
 
 
