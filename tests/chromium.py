@@ -137,7 +137,8 @@ const inScroller = block => {
 const kinds = "p, pre, table, img, h1, h2, h3, li > a, dt, .admonition-title";
 const blocks = [...document.querySelectorAll(".bd-article :is(" + kinds + ")")].filter(block =>
   block.checkVisibility({visibilityProperty: true, opacityProperty: true})
-  && block.getClientRects().length && !block.closest("table table"));
+  && block.getClientRects().length && !block.closest("table table")
+  && !block.closest(".xray-slider .stack"));  // pictures that are meant to cover each other
 const says = block => block.tagName + " " + block.textContent.trim().slice(0, 40);
 const width = document.documentElement.clientWidth, found = [];
 blocks.forEach((block, k) => {

@@ -209,8 +209,20 @@ def without_kernel(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             if output.get("name") == "stderr":
                 output.text = NATIVE_LOG.sub("", output.text).replace(f"{ROOT}/", "")
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if _says_something(output)]
+            cell.outputs = join_prints(filter(_says_something, cell.outputs))
     return notebook
+
+
+def join_prints(outputs) -> list[nbformat.NotebookNode]:
+    """Return outputs in which what was printed line by line, one after the other, is one text."""
+    joined = []
+    for output in outputs:
+        before = joined[-1] if joined else {}
+        if output.output_type == "stream" and output.name == before.get("name"):
+            before.text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def _says_something(output: nbformat.NotebookNode) -> bool:

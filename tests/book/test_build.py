@@ -239,6 +239,16 @@ def test_a_page_keeps_twins_and_warnings_but_no_widget_state_and_no_greeting():
     ]
 
 
+def test_what_is_printed_line_by_line_is_one_box():
+    def stream(text, name="stdout"):
+        return nbformat.v4.new_output("stream", text=text, name=name)
+
+    shown = nbformat.v4.new_output("display_data", {"text/plain": "table"})
+    outputs = [stream("a\n"), stream("b\n"), stream("!", "stderr"), stream("c"), shown, stream("d")]
+    joined = build.join_prints(outputs)
+    assert [output.get("text", "table") for output in joined] == ["a\nb\n", "!", "c", "table", "d"]
+
+
 def test_progress_counts_cells_and_names_the_chapters_that_run():
     screen = io.StringIO()
     screen.isatty = lambda: True

@@ -285,16 +285,29 @@ def test_on_a_screen_the_pictures_stand_in_a_row(browser, address):
     assert len({rect["x"] for rect in shown}) == 3 and len({rect["y"] for rect in shown}) == 1
 
 
+IN_SIGHT = """
+const [control, place, ...pictures] = arguments;
+control.scrollIntoView({block: place});
+const box = control.getBoundingClientRect();
+const on = document.elementFromPoint((box.left + box.right) / 2, (box.top + box.bottom) / 2);
+return [on === control, pictures.map(one => one.getBoundingClientRect()).every(
+  one => one.top >= 0 && one.bottom <= innerHeight && one.width > 150)];
+"""
+
+
+def check_in_sight(browser, slider) -> None:
+    """Check that the pictures are in sight wherever the slider is, and do not cover it."""
+    pictures = part(slider, "cells"), part(slider, "heat")
+    for place in ("center", "end"):
+        found = browser.execute_script(IN_SIGHT, ranges(slider), place, *pictures)
+        assert found == [True, True], place
+
+
 @needs_browser
 def test_on_a_phone_the_pictures_stay_in_sight_while_the_slider_moves(browser, address):
     show(browser, f"{address}/slider.html", 400, "light")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 400
-    slider, in_sight = sliders(browser)[1], "return arguments[0].getBoundingClientRect().toJSON()"
-    for place in ("start", "center", "end"):
-        browser.execute_script(f"arguments[0].scrollIntoView({{block: '{place}'}})", ranges(slider))
-        for name in ("cells", "heat"):
-            rect = browser.execute_script(in_sight, part(slider, name))
-            assert rect["top"] >= 0 and rect["bottom"] <= 1000 and rect["width"] > 150, place
+    check_in_sight(browser, sliders(browser)[1])
 
 
 @needs_browser
@@ -345,3 +358,11 @@ def test_the_built_chapter(browser, book_address, scheme):
         )
         assert set(browser.execute_script(filters, slider)) == {"none"}, "pictures are darkened"
     check_quiet(browser, book_address, page)
+
+
+@needs_browser
+@needs_book
+@needs_chapter
+def test_on_a_phone_the_built_chapter_keeps_its_pictures_in_sight(browser, book_address):
+    show(browser, f"{book_address}/notebooks/03_5_grad_cam.html", 400, "light")
+    check_in_sight(browser, sliders(browser)[0])

@@ -100,13 +100,14 @@ def test_cells_say_which_are_live():
     assert lab.html.count("<td") == 6 and "dead" in lab.html
 
 
-def test_the_cover_starts_at_the_last_patient_and_tells_both_ends():
-    probs = [[[0.9, 0.1, 0.0], [0.0, 0.1, 0.9]], [[0.0, 0.1, 0.9], [0.9, 0.1, 0.0]]]
-    case = plots.cover_case("COVID-19", IMAGE, MASK, probs)
-    lab = plots.cover_lab([case], [0, 224], ["whole", "lungs"], "q")
-    assert (
-        data_of(lab)["first"] == 0 and (pixels(data_of(lab)["cases"][0]["mask"]) > 0).sum() == 6000
-    )
+def test_the_cover_starts_at_the_patient_of_whom_most_change_and_tells_both_ends():
+    steady = [[[0.9, 0.1, 0.0], [0.0, 0.1, 0.9]], [[0.8, 0.2, 0.0], [0.0, 0.1, 0.9]]]
+    turned = [[[0.9, 0.1, 0.0], [0.0, 0.1, 0.9]], [[0.0, 0.1, 0.9], [0.9, 0.1, 0.0]]]
+    truths = ("normal", steady), ("COVID-19", turned), ("pneumonia", steady)
+    cases = [plots.cover_case(truth, IMAGE, MASK, probs) for truth, probs in truths]
+    lab = plots.cover_lab(cases, [0, 224], ["whole", "lungs"], "q")
+    assert data_of(lab)["first"] == 1
+    assert (pixels(data_of(lab)["cases"][1]["mask"]) > 0).sum() == 6000
     assert "COVID-19, mask on" in lab.html and "COVID-19, mask off" in lab.html
 
 

@@ -440,6 +440,7 @@ def plot_tuning(trials, importance) -> plt.Figure:
         label="best so far",
     )
     left.set(xlabel="trial", ylabel="validation loss (nats)")
+    left.locator_params(axis="x", integer=True)
     left.legend(loc="upper right")
     shown = importance.sort_values()
     right.barh([name.replace("_", " ") for name in shown.index], shown, color="#0072B2")

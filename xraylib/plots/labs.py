@@ -241,6 +241,8 @@ def cover_case(truth: str, image, mask, probs) -> dict:
 def cover_lab(cases: list, places: list, networks: list, question: str) -> Lab:
     """Return the first page's lab: a mask that is pulled off a radiograph.
 
+    The patient shown first is the one of whom most networks change their mind.
+
     Args:
         cases: one `cover_case` for each patient.
         places: how far the mask is pulled to the right, in pixels, the last one the whole width.
@@ -253,6 +255,8 @@ def cover_lab(cases: list, places: list, networks: list, question: str) -> Lab:
             called = [CLASS_NAMES[int(np.argmax(shares))] for shares in case["probs"][place]]
             rows[f"{case['truth']}, {where}"] = dict(zip(networks, called, strict=True))
     data = {"side": places[-1], "places": list(places), "classes": list(CLASS_NAMES)}
-    data |= {"cases": cases, "networks": list(networks), "first": len(cases) - 1}
+    ends = [np.argmax([case["probs"][0], case["probs"][-1]], axis=-1) for case in cases]
+    changed = [int((on != off).sum()) for on, off in ends]
+    data |= {"cases": cases, "networks": list(networks), "first": int(np.argmax(changed))}
     twin = show_table(pd.DataFrame(rows).T, "What each network says.").html
     return make_lab("cover", question, data, twin)
