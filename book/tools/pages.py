@@ -42,7 +42,7 @@ FACE = """@font-face {{ font-family: "{family}"; font-weight: {weight}; font-sty
 """
 MORE = re.compile(r"<!-- more: (.+?) -->", re.DOTALL)  # the rest of a section is for specialists
 PICTURE = re.compile(r"(_images/[^\"' ]+)\.png")
-QUALITY = 90  # of lossy WebP: letters stay sharp
+QUALITY = 85  # of lossy WebP: letters stay sharp
 SEARCH_SCRIPTS = re.compile(
     r'\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>'
 )
