@@ -105,7 +105,7 @@ def fold_sections(notebook: nbformat.NotebookNode) -> None:
             is_open = False
         if is_text and (found := MORE.search(cell.source)):
             words = " ".join(found.group(1).split())
-            opened = f'<details class="more"><summary>{words}</summary>\n'
+            opened = f'<details class="more"><summary>More: {words}</summary>\n'
             cell.source = cell.source.replace(found.group(0), opened)
             is_open = True
         kept.append(cell)

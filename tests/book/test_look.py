@@ -51,7 +51,7 @@ def test_the_rest_of_a_section_is_folded_up_to_the_next_heading():
     assert [cell.id for cell in notebook.cells] == ["a", "b", "before-c", "c", "d", "before-e", "e"]
     first, text = notebook.cells[0].source, "".join(cell.source for cell in notebook.cells)
     assert first.startswith("## One\n\nShort.\n\n<details")
-    assert "<summary>for the curious</summary>" in first and "-->" not in text
+    assert "<summary>More: for the curious</summary>" in first and "-->" not in text
     assert text.count("<details") == text.count("</details>") == 2
 
 

@@ -168,6 +168,34 @@ def test_the_upsampling_study_trains_with_each_rate_and_counts(manifest, monkeyp
     assert len(plots.plot_upsampling(table).axes) == 3
 
 
+def test_a_class_is_made_rare_and_judged_on_patients_that_nobody_saw(manifest, monkeypatch):
+    part = data.split_manifest(manifest, CONFIG)
+    labels, trained = data.label_ids(part), []
+
+    def train_head(head, features, of_training, config):
+        trained.append((config.upsampling_rate, np.bincount(of_training, minlength=3)))
+        head["finds"] = config.upsampling_rate > 0
+
+    def predict_logits(head, features):
+        return features if head["finds"] else np.tile([1.0, 0.0, 0.0], (len(features), 1))
+
+    monkeypatch.setattr(network, "extract_features", lambda *_: np.eye(3)[labels])
+    monkeypatch.setattr(network, "build_head", dict)
+    monkeypatch.setattr(network, "train_head", train_head)
+    monkeypatch.setattr(network, "predict_logits", predict_logits)
+    table = tuning.rare_class_study(part, CONFIG, n_rare=2)
+    counted = np.bincount(labels[part.split == "train"])
+    for rate, counts in trained:
+        assert counts.tolist() == [*counted[:COVID], 2], rate
+    assert [rate for rate, _ in trained] == [0.0, 0.3] == table.rate.tolist()
+    assert table.recall.tolist() == [0, 1] and table.alarms.tolist() == [0, 0]
+    assert (table.rare == 2).all() and (table.others == counted[:COVID].sum()).all()
+    assert (table.n == len(part) - table.rare - table.others).all()
+    assert (table.recall_low <= table.recall).all() and table.recall_high[0] > 0
+    with pytest.raises(ValueError, match="give 1 or more"):
+        tuning.rare_class_study(part, CONFIG, n_rare=0)
+
+
 def test_the_cut_is_the_highest_that_reaches_the_wanted_recall():
     scores = np.array([0.9, 0.8, 0.3, 0.95, 0.1])
     is_covid = np.array([True, True, True, False, True])

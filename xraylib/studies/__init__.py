@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         """.split(),
         "tuning": """
             RATES judged_cuts cuts_table run_study best_trials importances judge_best
-            upsampling_study
+            upsampling_study rare_class_study
         """.split(),
         "concepts": """
             Patches Concept cut_patches find_concepts region_overlaps discover_concepts

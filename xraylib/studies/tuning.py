@@ -12,6 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from xraylib import data, experiments, metrics, network
 from xraylib.config import CLASS_NAMES, COVID, RunConfig, home
+from xraylib.images import Preprocessing
 from xraylib.studies.stacks import (
     FAINT,
     Recipe,
@@ -207,6 +208,51 @@ def upsampling_study(
         p = np.nan if before is None else paired_p(before, found)
         rows.append({"rate": rate} | row | _covid_calibration(judged, config.seed) | {"p": p})
         before = found
+    return pd.DataFrame(rows)
+
+
+def rare_class_study(
+    manifest: pd.DataFrame, config: RunConfig, n_rare: int, rates=(0.0, 0.3)
+) -> pd.DataFrame:
+    """Train the report's head with COVID-19 as rare as one likes, at several up-sampling rates.
+
+    Of the training images with COVID-19 only those of the first patients stay. The others are
+    test images: no network has seen these patients, and they make the recall exact.
+
+    Args:
+        manifest: a manifest with `split` filled.
+        config: the settings of the training.
+        n_rare: training images with COVID-19, or a few more where the last patient has several.
+        rates: up-sampling rates; 0 takes images as they come.
+
+    Returns:
+        one row per rate: rate, rare (training images with COVID-19) and others; recall, and alarms,
+        the share of the other classes that is called COVID-19, each with low and high (95 %,
+        Wilson), and n, the test images.
+
+    Raises:
+        ValueError: no training image with COVID-19 stays.
+    """
+    labels, patients = data.label_ids(manifest), manifest.patient_id.to_numpy()
+    is_covid, train = labels == COVID, (manifest.split == "train").to_numpy()
+    kept = pd.unique(patients[is_covid & train][:n_rare])
+    train = train & (~is_covid | np.isin(patients, kept))
+    if not (train & is_covid).any():
+        raise ValueError(f"found {n_rare} images of COVID-19 to train on: give 1 or more")
+    test = ~np.isin(patients, patients[train])
+    features, rows = network.extract_features(manifest, Preprocessing(), config.scaling), []
+    for rate in rates:
+        keras.utils.set_random_seed(config.seed % 2**32)
+        head = network.build_head()
+        settings = config.but(upsampling_rate=rate)
+        network.train_head(head, features[train], labels[train], settings)
+        called = network.predict_logits(head, features[test]).argmax(axis=1) == COVID
+        row = {"rate": rate, "rare": int((train & is_covid).sum())}
+        row["others"] = int((train & ~is_covid).sum())
+        for name, who in (("recall", is_covid[test]), ("alarms", ~is_covid[test])):
+            ends = metrics.wilson_interval(int(called[who].sum()), int(who.sum()))
+            row |= {name: called[who].mean(), f"{name}_low": ends[0], f"{name}_high": ends[1]}
+        rows.append(row | {"n": int(test.sum())})
     return pd.DataFrame(rows)
 
 
