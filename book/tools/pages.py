@@ -28,14 +28,6 @@ TYPEFACE = "font_source_sans_pro"  # SIL Open Font Licence 1.1, of the extra `bo
 CUTS = {"Regular": (400, "normal"), "It": (400, "italic"), "Semibold": (600, "normal")}
 LETTERS = "U+0020-017F,U+0391-03C9,U+2010-2026,U+2032,U+20AC,U+2190-2193,U+2212,U+2248,U+2260-2265"
 MATHS = ("ziamath", "STIXTwoMath-Regular.ttf")  # same licence; has what stretches brackets
-SYMBOLS = (
-    "U+0020-007E,U+00B7,U+00D7,U+0391-03C9,U+2032,U+2061,U+210E,U+2190-2193,U+21A6,U+2202,U+2208,"
-    "U+2211,U+2212,U+221A,U+2229,U+222A,U+2264,U+2265,U+1D434-1D467,U+1D6FC-1D71B"
-)
-FACE = "font_source_sans_pro"  # SIL Open Font Licence 1.1, of the extra `book`
-CUTS = {"Regular": (400, "normal"), "It": (400, "italic"), "Semibold": (600, "normal")}
-LETTERS = "U+0020-017F,U+0391-03C9,U+2010-2026,U+2032,U+20AC,U+2190-2193,U+2212,U+2248,U+2260-2265"
-MATHS = ("ziamath", "STIXTwoMath-Regular.ttf")  # same licence; has what stretches brackets
 SYMBOLS = "U+0020-007E,U+00A0-03F5,U+2010-2044,U+2061-2064,U+210E,U+2190-22FF,U+1D434-1D71B"
 FACE = """@font-face {{ font-family: "{family}"; font-weight: {weight}; font-style: {style};
   font-display: swap; src: url("fonts/{name}") format("woff"); }}
