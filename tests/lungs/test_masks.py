@@ -96,7 +96,7 @@ def test_a_missing_image_is_named(folder, tmp_path):
 
 
 def test_an_untrained_folder_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="train it"):
+    with pytest.raises(FileNotFoundError, match="lungs.train_unet"):
         masks.load_unet(tmp_path)
 
 
