@@ -254,6 +254,7 @@ GUARDED_OTHERWISE = {  # in a folder that is renamed when whole or thrown away, 
     ("figures", "draw_png"),  # into memory
     ("figures", "draw_svg"),
     ("pages", "add_typeface"),  # of a page that is being built
+    ("pages", "compress_pictures"),
     ("pages", "finish"),
     ("predict", "main"),  # to standard output
     ("provide", "_read_zipped_mask"),

@@ -172,7 +172,7 @@ def _grey_of_wide_colour(path: Path, file: Image.Image) -> Image.Image:
     file.load()  # finds most damage, and says more about it
     stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if stored is None or stored.dtype != np.uint16 or stored.shape[1::-1] != file.size:
-        raise ValueError("its 16-bit colours cannot be decoded")
+        raise ValueError("its 16-bit colours cannot be decoded: save it again as 8-bit grey PNG")
     alpha = stored[..., 3:]
     luminance = cv2.cvtColor(stored, cv2.COLOR_BGRA2GRAY if alpha.size else cv2.COLOR_BGR2GRAY)
     top = _top_of_range(stored[..., :3])  # and not of luminance, which may fill fewer bits
