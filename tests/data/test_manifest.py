@@ -40,6 +40,14 @@ def test_metadata_becomes_a_manifest(folder):
     assert data.label_ids(manifest).tolist() == [0, 1, 2]
 
 
+def test_a_split_of_ones_own_is_kept_and_checked(folder):
+    change(folder, split=["Training", "val", ""])
+    assert data.from_metadata(folder).split.tolist() == ["train", "val", ""]
+    change(folder, split=["train", "holdout", "test"])
+    with pytest.raises(ManifestError, match="metadata.csv: split holdout; write train"):
+        data.from_metadata(folder)
+
+
 def test_text_stays_text(folder):
     change(folder, patient_id=["007", "NA", "nan"], source=["", "1e5", "None"])
     manifest = data.from_metadata(folder)

@@ -99,6 +99,13 @@ def test_monochrome1_is_inverted(tmp_path):
     np.testing.assert_array_equal(reading._read_dicom(path), 255 - RAMP8)
 
 
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+def test_an_inverse_presentation_is_inverted_once(tmp_path, kind):
+    shown = {"PhotometricInterpretation": kind, "PresentationLUTShape": "INVERSE"}
+    path = write(tmp_path / "a.dcm", RAMP8, 8, **shown)
+    np.testing.assert_array_equal(reading._read_dicom(path), 255 - RAMP8)
+
+
 def test_the_first_window_is_applied(tmp_path):
     stored = np.array([[0, 1000, 1500, 2000, 4095]], np.uint16)
     window = {"WindowCenter": [1500.5, 10], "WindowWidth": [1001, 10]}

@@ -67,7 +67,7 @@ def from_metadata(folder, class_names=CLASS_NAMES) -> pd.DataFrame:
     Args:
         folder: `metadata.csv` has at least the columns filename, label and patient_id;
             filename is relative to `images/`, mask (and lesion, marker) to `masks/`
-            (`lesions/`, `markers/`).
+            (`lesions/`, `markers/`). A column split names train, val or test, or is empty.
         class_names: as in `load_manifest`.
     """
     folder = Path(folder).absolute()
@@ -81,7 +81,14 @@ def from_metadata(folder, class_names=CLASS_NAMES) -> pd.DataFrame:
             manifest[f"{column}_path"] = [
                 str(folder / f"{column}s" / name) if name else "" for name in names
             ]
-    manifest["split"] = ""
+    named = table.get("split", pd.Series("", index=table.index))
+    manifest["split"] = [SETS.get(name.lower(), name) for name in named]
+    strange = sorted(set(manifest.split) - {"", *SETS.values()})
+    if strange:
+        raise ManifestError(
+            f"{folder / 'metadata.csv'}: split {', '.join(strange)}; write train, val or test, or "
+            "leave the column out"
+        )
     return check_manifest(manifest, folder, class_names)
 
 

@@ -414,9 +414,10 @@ def _read_dicom(path) -> np.ndarray:
     """Decode a DICOM file into the grey values that a viewer shows at first.
 
     Stored values go through the file's rescale slope and intercept (or its modality table), then
-    through its first VOI window (or its VOI table), and MONOCHROME1, where low values are bright,
-    is inverted. Without a window the range of the values is spread over 0..255: that of the stored
-    bits, or of the fewer bits that the values fill. Padding is left out of it, and black.
+    through its first VOI window (or its VOI table), and are inverted where low values are bright:
+    in MONOCHROME1, or where the presentation has the shape INVERSE. Without a window the range of
+    the values is spread over 0..255: that of the stored bits, or of the fewer bits that the values
+    fill. Padding is left out of it, and black.
     `images.read_grey` calls this for DICOM files.
 
     Args:
@@ -507,7 +508,9 @@ def _dicom_to_grey(path: Path, file: pydicom.Dataset) -> np.ndarray:
     low, high = _dicom_range(file, stored[~padding])
     grey = np.clip((values.astype(np.float64) - low) / (high - low), 0, 1)
     grey = np.round(grey * 255).astype(np.uint8)
-    grey = 255 - grey if file.PhotometricInterpretation == "MONOCHROME1" else grey
+    low_is_bright = file.PhotometricInterpretation == "MONOCHROME1"
+    low_is_bright |= file.get("PresentationLUTShape") == "INVERSE"
+    grey = 255 - grey if low_is_bright else grey
     return np.where(padding, 0, grey).astype(np.uint8)
 
 
