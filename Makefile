@@ -48,7 +48,7 @@ lint: $(READY)
 
 # these two variables, where set, halve the speed of NumPy's own matrix product
 bench: $(READY)
-	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE XRAYLIB_OFFLINE=1 $(PY) tests/benchmarks/run.py $(ONLY)
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE PYTHONPATH=book XRAYLIB_OFFLINE=1 $(PY) tests/benchmarks/run.py $(ONLY)
 
 # a table of book/results that takes too long for a chapter: make measure TABLE=repeats PROFILE=real
 measure: $(READY)

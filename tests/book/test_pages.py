@@ -24,7 +24,8 @@ SCHEMES, WIDTHS = ("light", "dark"), (400, 1280)
 PAPER = 794  # pixels, the width of A4
 SHOWN_FIGURES = """
 return [...document.querySelectorAll(".bd-article img")].filter(
-  image => image.checkVisibility() && image.getBoundingClientRect().width > 20).length
+  image => !image.closest("[data-part=live]")  // a lab prints its twin in words
+    && image.checkVisibility() && image.getBoundingClientRect().width > 20).length
 """
 HEAVIEST = 2_000_000  # bytes of a page with all that it asks for, as it is on disk
 HEAVY = ("notebooks/03_5_grad_cam.html", "own_radiograph.html")  # the slider, and what computes
