@@ -92,16 +92,15 @@ def outline(regions: dict) -> str:
     return "".join(paths)
 
 
-def energy_text(cells: np.ndarray, image: np.ndarray, regions: dict) -> str:
+def energy_text(cells: np.ndarray, edges: np.ndarray, regions: dict) -> str:
     """Say how much of a map's energy is inside regions, beside what its two floors have there.
 
     Args:
         cells: float (h, w), none below 0, not all of them 0.
-        image: uint8 (H, W), or (H, W, 3).
+        edges: float32 (H, W), of `maps.edge_maps` for the same image.
         regions: name -> mask bool (H, W).
     """
-    grey = image if image.ndim == 2 else image.mean(axis=-1)
-    heat, edges = upscale(cells, grey.shape), edge_maps(grey[None])[0]
+    heat = upscale(cells, edges.shape)
     return "".join(
         f". Inside the {name}: {energy_inside(heat, mask):.0%} of the map's energy (a flat map has "
         f"{mask.mean():.0%} there, an edge detector {energy_inside(edges, mask):.0%})"
@@ -378,7 +377,7 @@ class LayerSlider:
             f"whose probability is {self.probs[image, asked]:.2f}"
         )
         if cells.any():
-            caption += energy_text(cells, self.images[image], self.regions[image])
+            caption += energy_text(cells, self.edges[image], self.regions[image])
         else:
             caption += ". Nothing at this layer speaks for the class"
         return draw_frame(cells, caption, self._dead(layer))
@@ -390,6 +389,12 @@ class LayerSlider:
             live = live_cells(self.explainer, self.layers[layer]) if few else True
             self._dead_cells[layer] = ~np.broadcast_to(live, self.cells(0, 0, layer).shape[-2:])
         return self._dead_cells[layer]
+
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """The floor of an edge detector for each image, float32 (N, H, W)."""
+        grey = [image if image.ndim == 2 else image.mean(axis=-1) for image in self.images]
+        return edge_maps(grey)
 
     @cached_property
     def radiographs(self) -> list[str]:
