@@ -131,6 +131,7 @@ def finish(html: Path) -> None:
     Raises:
         ValueError: a formula with a command that cannot be set; names the page.
     """
+    compress_pictures(html / "_images")
     for path in html.rglob("*.html"):
         text = FORMULA_SCRIPTS.sub("", ICON_SCRIPT.sub("", path.read_text("utf8")))
         try:
@@ -140,24 +141,20 @@ def finish(html: Path) -> None:
         if path.name != "search.html":
             text = SEARCH_SCRIPTS.sub("", text)
         text = STOP.sub(r"</math>\1</span>", text)  # no line begins with a full stop
-        path.write_text(text, "utf8")
-    compress_pictures(html)
+        path.write_text(PICTURE.sub(r"\1.webp", text), "utf8")
     static = html / "_static"
     for path in {*static.glob("scripts/fontawesome.*"), *static.rglob("*.js.map")}:
         path.unlink()
     add_typeface(static)
 
 
-def compress_pictures(html: Path) -> None:
-    """Write the pictures of the pages as WebP, which is a fifth of the size of PNG."""
-    for path in (html / "_images").glob("*.png"):
+def compress_pictures(folder: Path) -> None:
+    """Write the pictures of a folder as WebP, which is a fifth of the size of PNG."""
+    for path in folder.glob("*.png"):
         with Image.open(path) as image:
             target = path.with_suffix(".webp")
             image.convert("RGB").save(target, "WEBP", quality=QUALITY, use_sharp_yuv=True)
         path.unlink()
-    for path in html.rglob("*.html"):
-        text = path.read_text("utf8")
-        path.write_text(PICTURE.sub(r"\1.webp", text), "utf8")
 
 
 def set_formula(latex: str, opening: str = "(") -> str:
