@@ -43,6 +43,7 @@ def describe_images(paths) -> pd.DataFrame:
     """Decode images and keep of each what the audits compare.
 
     Args:
+        paths: files of images, which may be damaged.
 
     Returns:
         one row per image: error ("" or why it cannot be read; an image of one grey value counts
