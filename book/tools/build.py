@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from tools import cards, cover, freshness, links, pages
 from xraylib import config, files
+from xraylib.sources import open_radiographs
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -358,7 +359,7 @@ def n_cells(source: Path) -> int:
 
 
 def write_first_page(root: Path, profile: str) -> None:
-    """Write what the first page includes: its lab, the chapters as cards, and their run times."""
+    """Write what the first page includes: lab, radiographs, chapters as cards, run times."""
     folder = root / "book/notebooks"
     copies = {s.stem: nbformat.read(folder / s.name, as_version=4) for s in sources(root)}
     files.write_text(folder / "chapters.md", cards.write_cards(copies, folder))
@@ -367,6 +368,7 @@ def write_first_page(root: Path, profile: str) -> None:
         rows.append(f"| [](notebooks/{name}.ipynb) | {copy.metadata.papermill.duration:.0f} s |")
     files.write_text(folder / "run_times.md", "\n".join(rows) + "\n")
     files.write_text(folder / "cover.html", cover.first_screen())
+    files.write_text(folder / "radiographs.md", cards.write_strip(folder))
 
 
 def render(root: Path) -> Path:
@@ -404,6 +406,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     os.environ.update(KERNEL_ENVIRONMENT)
     try:
         check_kernel()
+        open_radiographs()  # now, for a chapter is run again when data arrive after its stamp
         execute_all(root, options.profile, options.only)
         write_first_page(root, options.profile)
         index = render(root)

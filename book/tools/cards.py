@@ -1,4 +1,7 @@
-"""The chapters as cards of the first page: a thumbnail, the finding in a line, the time to read."""
+"""What the first page shows: real radiographs, and the chapters as cards.
+
+A card has a thumbnail, the finding in a line, and the time to read.
+"""
 
 import base64
 import io
@@ -6,9 +9,10 @@ import re
 from pathlib import Path
 
 import nbformat
+import numpy as np
 from PIL import Image
 
-from xraylib import files
+from xraylib import files, images, sources
 
 WORDS_A_MINUTE = 200
 THUMBNAIL = (480, 270)  # pixels
@@ -24,6 +28,34 @@ CARD = """:::{{grid-item-card}} {title}
 
 *{minutes} min to read*
 :::"""
+
+STRIP = """:::{{image}} notebooks/radiographs.png
+:class: dark-light
+:alt: Real chest radiographs in a row
+:::
+
+The patients above are drawn by a program. These are real, from left to right {labels}, as
+their source labels them. {credits} The [page on data](data.md) says how they were chosen, and why
+none of them shows COVID-19.
+"""
+NO_STRIP = "The patients above are drawn by a program. No real radiograph could be fetched.\n"
+SIDE = 200  # pixels of a radiograph in the strip
+
+
+def write_strip(folder: Path) -> str:
+    """Return the open radiographs as Markdown, and write their picture.
+
+    Args:
+        folder: of the executed notebooks.
+    """
+    rows = sources.open_radiographs()
+    if rows.empty:
+        return NO_STRIP
+    shown = [np.pad(images.resize(images.read_grey(path), SIDE), 2) for path in rows.path]
+    with files.whole_file(folder / "radiographs.png") as part:
+        Image.fromarray(np.hstack(shown)).save(part, "PNG")
+    labels = [f"{n} {label}" for label, n in rows.label.value_counts(sort=False).items()]
+    return STRIP.format(labels=" and ".join(labels), credits=sources.credits_of(rows))
 
 
 def write_cards(chapters: dict, folder: Path) -> str:

@@ -21,6 +21,9 @@ FIRST_PAGE = """# Book
 :file: notebooks/cover.html
 ```
 
+```{include} notebooks/radiographs.md
+```
+
 ```{include} notebooks/chapters.md
 ```
 
@@ -44,6 +47,8 @@ def root(tmp_path, monkeypatch):
     """A repository of two chapters with the settings of the real one."""
     for name, value in build.KERNEL_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)  # the builder sets them for good; a test must not
+    monkeypatch.setenv("XRAYLIB_OFFLINE", "1")
+    monkeypatch.setenv("XRAYLIB_HOME", str(tmp_path / "home"))
     (tmp_path / "package").mkdir()
     monkeypatch.setattr(freshness, "PACKAGE", tmp_path / "package")
     (tmp_path / "notebooks").mkdir()

@@ -3,10 +3,15 @@
 import base64
 import io
 
+import cv2
 import nbformat
+import numpy as np
+import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 from tools import cards
+
+from xraylib import sources
 
 
 def chapter(*kinds) -> nbformat.NotebookNode:
@@ -43,3 +48,23 @@ def test_radiographs_come_before_lines_and_are_small(tmp_path):
 
 def test_a_chapter_without_a_figure_gets_the_books_picture(tmp_path):
     assert ":img-top: assets/cover.png" in cards.write_cards({"a": chapter()}, tmp_path)
+
+
+def test_the_strip_shows_the_radiographs_at_hand_with_their_credit(tmp_path, monkeypatch):
+    rng, rows = np.random.default_rng(0), []
+    for i, label in enumerate(("normal", "pneumonia", "pneumonia")):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), rng.integers(0, 256, (300, 256), dtype=np.uint8))
+        rows.append((str(tmp_path / f"{i}.png"), label, "A clinic", "CC BY 4.0"))
+    table = pd.DataFrame(rows, columns=["path", "label", "credit", "licence"])
+    monkeypatch.setattr(sources, "open_radiographs", lambda: table)
+    text = cards.write_strip(tmp_path)
+    assert "{image} notebooks/radiographs.png\n" in text and "1 normal and 2 pneumonia" in text
+    assert "Credit: A clinic, CC BY 4.0." in text
+    width, height = Image.open(tmp_path / "radiographs.png").size
+    assert (width, height) == (3 * (cards.SIDE + 4), cards.SIDE + 4)
+
+
+def test_without_radiographs_the_page_says_so(tmp_path, monkeypatch):
+    empty = pd.DataFrame(columns=["path", "label", "credit", "licence"])
+    monkeypatch.setattr(sources, "open_radiographs", lambda: empty)
+    assert cards.write_strip(tmp_path) == cards.NO_STRIP and not any(tmp_path.iterdir())

@@ -331,6 +331,88 @@ def test_the_command_fetches_and_ends_with_1_on_trouble(server, folder, monkeypa
         provide.main(["--base-url", server.url])
 
 
+@pytest.fixture
+def listed(server, monkeypatch, tmp_path):
+    """A table of three images of the server, which may be fetched."""
+    monkeypatch.delenv("XRAYLIB_OFFLINE", raising=False)
+    digests = {name: digest for name, digest in provide.read_registry(server.registry).items()}
+    rows = [(name, digests[name], "A clinic, a set", "CC BY 4.0") for name in NAMES[2:]]
+    table = pd.DataFrame(rows, columns=["file", "sha256", "credit", "licence"])
+    table.to_csv(tmp_path / "listed.csv", index=False)
+    return tmp_path / "listed.csv"
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_open_radiographs_come_once_with_credit_and_licence(server, listed, home, capsys):
+    rows = sources.open_radiographs(server.url, listed)
+    assert rows.label.tolist() == ["normal", "normal", "pneumonia"]
+    for path, name in zip(rows.path, NAMES[2:], strict=True):
+        assert images.read_grey(path).shape[1] == 256
+        digest = arrivals.sha256(server.root / name)
+        assert arrivals.size_of_original(path, digest)[0] == 330, "made from the file meant"
+    assert sources.credits_of(rows) == "Credit: A clinic, a set, CC BY 4.0."
+    assert len(server.log) == 3
+    assert sources.open_radiographs(server.url, listed).equals(rows)
+    assert len(server.log) == 3
+    assert "missing" not in capsys.readouterr().out
+
+
+def test_an_open_radiograph_of_another_hash_is_refused_and_leaves_nothing(
+    server, listed, home, capsys
+):
+    content = (server.root / NAMES[3]).read_bytes()
+    (server.root / NAMES[3]).write_bytes(content[:-1] + b"!")
+    server.faults[Path(NAMES[4]).name] = "truncated"
+    rows = sources.open_radiographs(server.url, listed)
+    assert rows.file.tolist() == [NAMES[2]]
+    (line,) = [ln for ln in capsys.readouterr().out.splitlines() if ln.startswith("Real")]
+    assert f"{NAMES[3]}: another file than the one meant" in line and NAMES[4] in line
+    folder = home / "data" / "open_radiographs"
+    assert files_below(folder) == ["images/normal/00003773_000.png"]
+
+
+def test_without_a_network_no_open_radiograph_and_one_line(listed, home, capsys):
+    rows = sources.open_radiographs("http://127.0.0.1:9/", listed)
+    assert rows.empty and {"path", "label", "credit", "licence"} <= set(rows)
+    said = [ln for ln in capsys.readouterr().out.splitlines() if ln.startswith("Real")]
+    assert said == ["Real radiographs are missing here (no connection to http://127.0.0.1:9/)."]
+
+
+def test_offline_nothing_is_asked_for_but_what_is_there_is_shown(
+    server, listed, home, monkeypatch, capsys
+):
+    monkeypatch.setenv("XRAYLIB_OFFLINE", "1")
+    assert sources.open_radiographs(server.url, listed).empty
+    assert "(XRAYLIB_OFFLINE is set)" in capsys.readouterr().out
+    assert server.log == [] and not (home / "data" / "open_radiographs").exists()
+    monkeypatch.delenv("XRAYLIB_OFFLINE")
+    sources.open_radiographs(server.url, listed)
+    monkeypatch.setenv("XRAYLIB_OFFLINE", "1")
+    assert len(sources.open_radiographs(server.url, listed)) == 3
+
+
+def test_open_radiographs_are_taken_from_a_set_placed_by_hand(server, listed, home):
+    place = home / "data" / "darkcovidnet"
+    (place / "images" / "normal").mkdir(parents=True)
+    (place / "metadata.csv").write_text("filename\n")
+    (place / "images" / "normal" / "00003773_001.png").write_bytes(mask_png())
+    rows = sources.open_radiographs(server.url, listed)
+    assert rows.path.tolist() == [str(place / "images" / "normal" / "00003773_001.png")]
+    assert server.log == [] and len(files_below(home)) == 2
+
+
+def test_the_open_radiographs_of_the_package_are_files_of_the_registry():
+    table, registry = pd.read_csv(provide.OPEN), provide.read_registry()
+    assert dict(zip(table.file, table.sha256, strict=True)).items() <= registry.items()
+    labels = table.file.map(provide.small_name).str.split("/").str[0]
+    assert labels.value_counts().to_dict() == {"normal": 3, "pneumonia": 3}
+    assert table.file.str.extract(r"/(\d{8})_")[0].is_unique, "one image a patient"
+    assert table.credit.str.contains("NIH Clinical Center").all() and table.licence.all()
+
+
 def test_the_registry_of_the_package():
     registry = provide.read_registry()
     small = [provide.small_name(name) for name in registry]

@@ -72,7 +72,7 @@ def letters(width: float) -> float:
     return max(SMALLEST, SMALLEST * width * 96 / PAGE)
 
 
-def plot_images(images, titles=None, columns: int = 6, outlines=None) -> plt.Figure:
+def plot_images(images, titles=None, columns: int = 6, outlines=None, heat=None) -> plt.Figure:
     """Show radiographs in a grid.
 
     Args:
@@ -80,6 +80,7 @@ def plot_images(images, titles=None, columns: int = 6, outlines=None) -> plt.Fig
         titles: text above each.
         columns: images in a row.
         outlines: sequence of bool (H, W) or None: masks whose borders are drawn.
+        heat: sequence of float (H, W), 0 to 1: maps laid over the images.
     """
     rows = -(-len(images) // columns)
     size, letter = (1.6 * columns, 1.85 * rows), letters(1.6 * columns)
@@ -89,6 +90,8 @@ def plot_images(images, titles=None, columns: int = 6, outlines=None) -> plt.Fig
         axis.axis("off")
     for number, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
         axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+        if heat is not None:
+            axis.imshow(heat[number], cmap="inferno", vmin=0, vmax=1, alpha=0.5)
         if titles is not None:
             axis.set_title(textwrap.fill(titles[number], characters), fontsize=letter)
         if outlines is not None and outlines[number] is not None and outlines[number].any():

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "provide": """
-            provide PATIENTS
+            provide PATIENTS open_radiographs credits_of
         """.split(),
         "arrivals": """
             keep_small

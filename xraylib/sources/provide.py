@@ -36,6 +36,10 @@ COMMIT = "ee3e2cffc0824711bed675275506b26f19be7198"
 REGISTRY = Path(__file__).with_name("darkcovidnet.sha256")
 # patient, view and publisher of the COVID-19 images, as in the metadata of Cohen's collection
 PATIENTS = Path(__file__).with_name("darkcovidnet_patients.csv")
+# The radiographs that the book shows: file, sha256, credit, licence. Of each of the NIH's classes
+# the first three by name of adults, view PA, with no other finding, no device to be seen, and a
+# patient who is in no table of the radiologists and taught neither the package's head nor its U-Net
+OPEN = Path(__file__).with_name("open_radiographs.csv")
 CLASSES = {"Covid-19": "COVID-19", "No_findings": "normal", "Pneumonia": "pneumonia"}
 MOST_BYTES = 20_000_000  # of one unpacked mask
 BASE_URL = f"https://raw.githubusercontent.com/muhammedtalo/COVID-19/{COMMIT}/"
@@ -223,21 +227,74 @@ def fetch_darkcovidnet(folder=None, base_url: str = BASE_URL, registry=REGISTRY)
     with files.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with files.locked(folder):
-        _sweep(folder)
-        missing = {
-            name: sha256
-            for name, sha256 in wanted.items()
-            if not size_of_small(folder, name, sha256)
-        }
-        if missing:
-            print(f"Fetching {len(missing)} radiographs from {base_url} to {folder}", flush=True)
-            _fetch_images(folder, base_url, missing, done=len(wanted) - len(missing))
+        _fetch_missing(folder, base_url, wanted)
         names = [small_name(name) for name in wanted]
         masked = unpack_masks(_mask_archive(folder), folder, names)
         table = darkcovidnet_table(folder, wanted, masked)
         with files.whole_file(folder / "metadata.csv") as part:
             table.to_csv(part, index=False)
     return folder
+
+
+def open_radiographs(base_url: str = BASE_URL, listed=OPEN) -> pd.DataFrame:
+    """Return the few real radiographs that the book shows, fetched if they are not at hand.
+
+    They are taken from `darkcovidnet` where it lies in the home's data folder, and otherwise kept
+    beside it. Where they cannot be had, a printed line says why.
+
+    Args:
+        base_url: the base url of the repository's files at its commit.
+        listed: a table with file (relative to `base_url`), sha256, credit, licence.
+
+    Returns:
+        the rows of the images that are at hand, maybe none, with path and label.
+
+    Raises:
+        WriteError: the folder cannot be written.
+    """
+    rows = pd.read_csv(listed)
+    folder, wanted = home("data") / "darkcovidnet", dict(zip(rows.file, rows.sha256, strict=True))
+    if not (folder / "metadata.csv").is_file():
+        folder = home("data") / "open_radiographs"
+        reason = _try_to_fetch(folder, base_url, wanted)
+        if reason:
+            print(f"Real radiographs are missing here ({reason}).")
+    small = rows.file.map(small_name)
+    rows["path"] = [str(folder / "images" / name) for name in small]
+    rows["label"] = small.str.split("/").str[0]
+    return rows[rows.path.map(os.path.isfile)].reset_index(drop=True)
+
+
+def credits_of(rows: pd.DataFrame) -> str:
+    """Return whom a page that shows some of `open_radiographs` names, and on what terms."""
+    return f"Credit: {'; '.join((rows.credit + ', ' + rows.licence).unique())}."
+
+
+def _try_to_fetch(folder: Path, base_url: str, wanted: dict[str, str]) -> str:
+    """Fetch what is missing; return why something still is, or ""."""
+    if all(size_of_small(folder, name, digest) for name, digest in wanted.items()):
+        return ""
+    if os.environ.get("XRAYLIB_OFFLINE"):
+        return "XRAYLIB_OFFLINE is set"
+    try:
+        with files.locked(folder):
+            _fetch_missing(folder, base_url, wanted)
+    except NoConnectionError:
+        return f"no connection to {base_url}"
+    except DownloadError as error:
+        return "; ".join(str(error).splitlines())
+    return ""
+
+
+def _fetch_missing(folder: Path, base_url: str, wanted: dict[str, str]) -> None:
+    """Fetch those of the wanted that are not there; whoever calls holds the folder's lock."""
+    _sweep(folder)
+    missing = {
+        name: digest for name, digest in wanted.items() if not size_of_small(folder, name, digest)
+    }
+    if missing:
+        print(f"Fetching {len(missing)} radiographs from {base_url} to {folder}", flush=True)
+        _fetch_images(folder, base_url, missing, done=len(wanted) - len(missing))
 
 
 def _sweep(folder: Path) -> None:
@@ -279,7 +336,7 @@ def _fetch_images(folder: Path, base_url: str, wanted: dict[str, str], done: int
         if not placed_by_hand:
             original.unlink()
 
-    in_parallel(arrive, list(wanted), WORKERS, "darkcovidnet", done)
+    in_parallel(arrive, list(wanted), WORKERS, folder.name, done)
     if faults:
         lines = [f"{name}: {reason}" for name, reason in sorted(faults.items())]
         raise DownloadError(
