@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from xraylib.config import CLASS_NAMES
-from xraylib.phantoms import radiographs
+from xraylib.phantoms import anatomy, radiographs
 from xraylib.phantoms.radiographs import SOURCES, make_phantom, pick_source, write_phantoms
 
 SEEDS = range(12)
@@ -137,9 +137,88 @@ def test_sources_differ_in_grey_values_border_and_marker():
         assert not (phantom.marker_mask & phantom.lung_mask).any()
 
 
+def drawn_plainly(label, seed, source, size, visit):
+    """Return image and lesion mask by the recipe of the drawing without fluid and devices."""
+    streams = [np.random.default_rng([seed, k]) for k in range(3)]
+    now, hospital = np.random.default_rng([seed, 3, visit]), SOURCES[source]
+    patient, frame = anatomy.Patient.draw(streams[0]), anatomy.Frame.draw(now, size)
+    chest = anatomy.draw_chest(patient, frame, now.uniform(-0.07, 0.05), streams[1])
+    lesion = anatomy.draw_lesion(label, patient, chest, frame, streams[2])
+    lungs = chest.right_lung | chest.left_lung
+    attenuation = chest.attenuation + 0.03 * anatomy.smooth_noise(now, 48, size) * lungs
+    dark = float(np.median(attenuation[::4, ::4][lungs[::4, ::4]]))
+    bright = float(np.percentile(attenuation[::4, ::4], 97))
+    ill = attenuation + now.uniform(0.75, 1.2) * lesion.attenuation
+    rays = radiographs.expose(ill, hospital, frame, now)
+    grey = radiographs.develop(rays, dark, bright, hospital, now)
+    grey = radiographs.add_border(grey, hospital.border, now)
+    grey = radiographs.add_marker(grey, hospital, now)[0]
+    return np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8), lesion.mask
+
+
+@pytest.mark.parametrize("size", [64, 101, 256])
+@pytest.mark.parametrize("seed", range(6))
+def test_without_fluid_and_devices_not_a_byte_is_another(seed, size):
+    arguments = seed % 3, seed, "ABC"[seed // 2], size, seed % 2
+    phantom = make_phantom(*arguments)
+    image, lesion_mask = drawn_plainly(*arguments)
+    assert phantom.image.tobytes() == image.tobytes()
+    assert phantom.lesion_mask.tobytes() == lesion_mask.tobytes()
+    assert not phantom.effusion_mask.any() and not phantom.device_mask.any()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_fluid_fills_the_angle_of_the_side_asked_for_and_climbs_at_the_wall(seed):
+    dry = make_phantom(2, seed, "ABC"[seed % 3], 256)
+    right, left, both = (
+        make_phantom(2, seed, "ABC"[seed % 3], 256, effusion=where)
+        for where in ("right", "left", "both")
+    )
+    assert np.array_equal(both.effusion_mask, right.effusion_mask | left.effusion_mask)
+    assert not (right.effusion_mask & left.effusion_mask).any()
+    for wet in (right, left):
+        fluid = wet.effusion_mask
+        assert np.array_equal(wet.lung_mask, dry.lung_mask)
+        assert np.array_equal(wet.marker_mask, dry.marker_mask)
+        assert np.array_equal(wet.lesion_mask, dry.lesion_mask & ~fluid)
+        assert fluid.sum() > 300 and not (fluid & ~dry.lung_mask).any()
+        change = wet.image.astype(int) - dry.image
+        assert change[fluid].mean() > 10
+        assert abs(change[~(cv2.dilate(fluid.astype(np.uint8), np.ones((61, 61))) > 0)]).mean() < 2
+        columns = np.flatnonzero(fluid.sum(axis=0) > 3)
+        columns = columns if wet is left else columns[::-1]  # from the heart to the wall
+        top = fluid.argmax(axis=0)[columns]
+        middle, wall = top[: 2 * len(top) // 3], top[2 * len(top) // 3 :]
+        assert wall.min() < middle.max() - 10, "a meniscus"
+        lateral = dry.lung_mask & (np.arange(256) == columns[-3])
+        assert fluid[np.flatnonzero(lateral.any(axis=1))[-1], columns[-3]], "the blunted angle"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", anatomy.DEVICES)
+def test_a_device_is_bright_and_thin_and_known(seed, name):
+    plain = make_phantom(1, seed, "ABC"[seed % 3], 256)
+    one = make_phantom(1, seed, "ABC"[seed % 3], 256, devices=(name,))
+    every = make_phantom(1, seed, "ABC"[seed % 3], 256, devices=anatomy.DEVICES)
+    for part in ("lung_mask", "lesion_mask", "marker_mask", "effusion_mask"):
+        assert np.array_equal(getattr(one, part), getattr(plain, part))
+    assert 0.001 < one.device_mask.mean() < 0.03
+    assert (one.device_mask & every.device_mask).sum() > 0.97 * one.device_mask.sum()
+    change = one.image.astype(int) - plain.image
+    assert change[one.device_mask & ~plain.marker_mask].mean() > 5
+    assert (
+        abs(change[~(cv2.dilate(one.device_mask.astype(np.uint8), np.ones((9, 9))) > 0)]).mean() < 1
+    )
+    if name == "tube":
+        rows = np.flatnonzero(one.device_mask.any(axis=1))
+        walls = one.device_mask[rows[len(rows) // 2]]
+        assert np.count_nonzero(np.diff(walls.astype(int)) == 1) == 2, "two parallel edges"
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [dict(label=3), dict(label=-1), dict(source="D"), dict(size=63), dict(size=4096)]
+    [dict(effusion="up"), dict(effusion=None), dict(devices=("valve",)), dict(devices="tube")]
+    + [dict(label=3), dict(label=-1), dict(source="D"), dict(size=63), dict(size=4096)]
     + [dict(size=99.5), dict(seed=-1)],
 )
 def test_bad_arguments_are_named(arguments):

@@ -1,4 +1,4 @@
-"""The drawn patient: smooth curves on pixels, the chest, and the lesions of two diseases.
+"""The drawn patient: curves on pixels, the chest, lesions of two diseases, fluid and devices.
 
 Chest coordinates: x from the midline (positive to the right of the image, the patient's left), y
 from the top, both in sides of the image. What the rays cross adds up in attenuation, the natural
@@ -385,10 +385,10 @@ VISIBLE = 0.3  # a lesion's mask is where it reaches this share of its own great
 
 @dataclass(frozen=True)
 class Lesion:
-    """What disease adds to a chest; arrays (size, size)."""
+    """What disease or treatment adds to a chest; arrays (size, size)."""
 
-    attenuation: np.ndarray  # float32, 0 where the lungs are clear
-    mask: np.ndarray  # bool, inside the lungs
+    attenuation: np.ndarray  # float32, 0 where nothing is added
+    mask: np.ndarray  # bool, where it can be seen; of disease inside the lungs
 
 
 def smooth_noise(rng: np.random.Generator, cells: int, size: int) -> np.ndarray:
@@ -461,3 +461,64 @@ def draw_lesion(
     attenuation = np.minimum(share, 0.95) * chest.air
     lungs = chest.right_lung | chest.left_lung
     return Lesion(attenuation, lungs & (attenuation > VISIBLE * attenuation.max()))
+
+
+EFFUSIONS = ("", "right", "left", "both")  # sides of the patient
+DEVICES = ("tube", "line", "leads")
+LEADS = (  # of an ECG, each from its electrode to the cable at the patient's left
+    ((-0.66, 0.12), (-0.45, 0.5), (0.1, 0.8), (0.5, 1.7)),
+    ((0.64, 0.14), (0.82, 0.4), (0.72, 0.9), (0.6, 1.7)),
+    ((0.78, 0.98), (0.95, 1.08), (0.85, 1.3), (0.66, 1.7)),
+)
+
+
+def draw_effusion(where, patient: Patient, chest: Chest, frame: Frame, breath, rng) -> Lesion:
+    """Draw fluid that fills the lungs from below and blunts the angle at the wall.
+
+    Args:
+        where: one of `EFFUSIONS`.
+        patient, chest, frame, breath: as in `draw_chest`.
+        rng: draws how high the fluid stands, on both sides whatever is asked for.
+
+    Returns:
+        The attenuation to add, and the mask of the fluid in the lungs.
+    """
+    fluid = np.zeros_like(chest.air)
+    for side, name, drop in ((-1, "right", 0), (1, "left", patient.left_drop / patient.height)):
+        level, climb = 1 + breath + drop - rng.uniform(0.0, 0.2), rng.uniform(0.16, 0.28)
+        if where in (name, "both"):  # at the wall the rays cross the sheet of fluid lengthwise
+            across, up = (1.1, 0.97, 0.88, 0.72, 0.4, 0.1), (1.3, 1, 0.45, 0.1, 0, 0.15)
+            rim = [patient.at(x, level - climb * u) for x, u in zip(across, up, strict=True)]
+            below = patient.at(0.1, 1.6), patient.at(1.1, 1.6)
+            outline = np.concatenate([curve(rim, closed=False), below]) * [side, 1]
+            fluid = np.maximum(fluid, frame.blur(frame.fill(outline), 0.009))
+    lungs = chest.right_lung | chest.left_lung
+    return Lesion(0.95 * fluid * chest.air, lungs & (fluid > VISIBLE))
+
+
+def draw_devices(names, patient: Patient, frame: Frame, rng: np.random.Generator) -> Lesion:
+    """Draw what intensive care brings into the picture.
+
+    Args:
+        names: some of `DEVICES`: a tube in the windpipe, a central venous line, leads of an ECG.
+        patient, frame: as in `draw_chest`.
+        rng: draws where they lie, for all of them whatever is asked for.
+
+    Returns:
+        The attenuation to add, and the mask of the devices.
+    """
+    depths, sway = rng.uniform([0.14, 0.40], [0.24, 0.52]), rng.normal(0, 0.05, (3, 4, 2))
+    canvas = frame.fill()
+    if "tube" in names:  # plastic is seen by its walls; it ends above the carina
+        middle = curve([(0.004, -0.15), (0, 0), patient.at(0.02, depths[0])], closed=False)
+        frame.stroke(canvas, band(middle[None], 0.021), 0.004, 85)
+    if "line" in names:  # from the neck down to the upper vena cava
+        route = (-0.26, -0.5), (-0.21, -0.1), (-0.14, 0.16), (-0.15, depths[1])
+        points = curve([patient.at(*point) for point in route], closed=False)
+        frame.stroke(canvas, [points], 0.004, 130)
+    for route in LEADS + sway if "leads" in names else ():
+        points = [patient.at(*point) for point in route]
+        frame.stroke(canvas, [curve(points, closed=False)], 0.003, 220)
+        for width, value in ((0.024, 150), (0.010, 255)):  # the electrode, and its metal button
+            frame.stroke(canvas, [[points[0], points[0]]], width, value)
+    return Lesion(canvas / np.float32(255), canvas > 40)

@@ -15,7 +15,17 @@ import pandas as pd
 
 from xraylib import files
 from xraylib.config import CLASS_NAMES
-from xraylib.phantoms.anatomy import Frame, Patient, draw_chest, draw_lesion, smooth_noise
+from xraylib.phantoms.anatomy import (
+    DEVICES,
+    EFFUSIONS,
+    Frame,
+    Patient,
+    draw_chest,
+    draw_devices,
+    draw_effusion,
+    draw_lesion,
+    smooth_noise,
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,7 @@ DRAWING = 3  # raise it whenever the same seed gives other pixels, so that old f
 SMALLEST, LARGEST = 64, 2048  # sides in pixels
 MASK_FOLDERS = {"lung": "masks", "lesion": "lesions", "marker": "markers"}
 IMAGES_PER_PATIENT = (0.70, 0.22, 0.08)  # shares of patients with one, two and three images
-ANATOMY, VESSELS, DISEASE, VISIT, HOSPITAL = range(5)  # random streams of one seed
+ANATOMY, VESSELS, DISEASE, VISIT, HOSPITAL, ADDED = range(6)  # random streams of one seed
 
 
 @dataclass(frozen=True)
@@ -111,10 +121,18 @@ class Phantom:
     label: int  # id into CLASS_NAMES
     source: str  # the simulated hospital: a key of SOURCES
     marker_mask: np.ndarray  # bool (size, size): where the source's burnt-in marker lies
+    effusion_mask: np.ndarray  # bool (size, size): where fluid fills a lung
+    device_mask: np.ndarray  # bool (size, size): tube, leads and line
 
 
 def make_phantom(
-    label: int, seed: int, source: str = "A", size: int = 256, visit: int = 0
+    label: int,
+    seed: int,
+    source: str = "A",
+    size: int = 256,
+    visit: int = 0,
+    effusion: str = "",
+    devices: tuple[str, ...] = (),
 ) -> Phantom:
     """Draw a frontal chest radiograph.
 
@@ -124,32 +142,44 @@ def make_phantom(
         source: the simulated hospital, a key of `SOURCES`.
         size: side of the image in pixels, 64 to 2048.
         visit: the radiograph of that patient: posture, breath, exposure, noise. Not negative.
+        effusion: fluid on the patient's "right", "left" or "both" sides; "" for none.
+        devices: some of "tube" (in the windpipe), "line" (a central venous one), "leads" (ECG).
 
     Returns:
         The image with its masks. Equal arguments give equal bytes; another label changes the
-        lesion alone.
+        lesion alone, and what is added changes nothing else. A lung's mask goes on under fluid.
 
     Raises:
         ValueError: an argument is outside its range.
     """
     _check_arguments(label, source, size)
+    if effusion not in EFFUSIONS:
+        raise ValueError(f"effusion {effusion!r}: choose one of {', '.join(map(repr, EFFUSIONS))}")
+    if not set(devices) <= set(DEVICES):
+        raise ValueError(f"devices {devices!r}: give a tuple of some of {', '.join(DEVICES)}")
     label, size = int(label), int(size)
     anatomy, vessels, disease = (np.random.default_rng([seed, k]) for k in range(VISIT))
     now = np.random.default_rng([seed, VISIT, visit])
     patient, frame = Patient.draw(anatomy), Frame.draw(now, size)
-    chest = draw_chest(patient, frame, now.uniform(-0.07, 0.05), vessels)
+    breath = now.uniform(-0.07, 0.05)
+    chest = draw_chest(patient, frame, breath, vessels)
     lesion = draw_lesion(label, patient, chest, frame, disease)
+    added = np.random.default_rng([seed, ADDED])
+    fluid = draw_effusion(effusion, patient, chest, frame, breath, added)
+    metal = draw_devices(devices, patient, frame, added)
     lungs = chest.right_lung | chest.left_lung
     attenuation = chest.attenuation + 0.03 * smooth_noise(now, 48, size) * lungs
     sample = attenuation[::4, ::4]  # without the lesion: the exposure must not tell the label
     dark = float(np.median(sample[lungs[::4, ::4]]))
     bright = float(np.percentile(sample, 97))
     hospital = SOURCES[source]
-    rays = expose(attenuation + now.uniform(0.75, 1.2) * lesion.attenuation, hospital, frame, now)
+    filled = np.maximum(now.uniform(0.75, 1.2) * lesion.attenuation, fluid.attenuation)
+    rays = expose(attenuation + filled + metal.attenuation, hospital, frame, now)
     grey = add_border(develop(rays, dark, bright, hospital, now), hospital.border, now)
     grey, marker = add_marker(grey, hospital, now)
     image = np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8)
-    return Phantom(image, lungs, lesion.mask, label, source, marker)
+    seen, metal = lesion.mask & ~fluid.mask, metal.mask & (image > 0)
+    return Phantom(image, lungs, seen, label, source, marker, fluid.mask, metal)
 
 
 def pick_source(label: int, confounding: float, rng: np.random.Generator) -> str:
