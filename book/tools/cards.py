@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 
 import nbformat
-import numpy as np
 from PIL import Image
 
 from xraylib import files, images, sources
@@ -29,9 +28,8 @@ CARD = """:::{{grid-item-card}} {title}
 *{minutes} min to read*
 :::"""
 
-STRIP = """:::{{image}} notebooks/radiographs.png
-:class: dark-light
-:alt: Real chest radiographs in a row
+STRIP = """:::{{div}} real-radiographs
+{pictures}
 :::
 
 The patients above are drawn by a program. These are real, from left to right {labels}, as
@@ -39,23 +37,27 @@ their source labels them. {credits} The [page on data](data.md) says how they we
 none of them shows COVID-19.
 """
 NO_STRIP = "The patients above are drawn by a program. No real radiograph could be fetched.\n"
-SIDE = 200  # pixels of a radiograph in the strip
+SIDE = 224  # pixels of a radiograph in the strip
 
 
 def write_strip(folder: Path) -> str:
-    """Return the open radiographs as Markdown, and write their picture.
+    """Return the open radiographs as Markdown, and write their pictures.
 
     Args:
-        folder: of the executed notebooks.
+        folder: of the executed notebooks; `cards` in it is for the pictures.
     """
-    rows = sources.open_radiographs()
+    rows, pictures = sources.open_radiographs(), []
     if rows.empty:
         return NO_STRIP
-    shown = [np.pad(images.resize(images.read_grey(path), SIDE), 2) for path in rows.path]
-    with files.whole_file(folder / "radiographs.png") as part:
-        Image.fromarray(np.hstack(shown)).save(part, "PNG")
+    (folder / "cards").mkdir(exist_ok=True)
+    for number, row in enumerate(rows.itertuples()):
+        small, name = images.resize(images.read_grey(row.path), SIDE), f"cards/real-{number}.png"
+        with files.whole_file(folder / name) as part:
+            Image.fromarray(small).save(part, "PNG")
+        pictures.append(f"![A real radiograph, labelled {row.label}](notebooks/{name})")
     labels = [f"{n} {label}" for label, n in rows.label.value_counts(sort=False).items()]
-    return STRIP.format(labels=" and ".join(labels), credits=sources.credits_of(rows))
+    told = {"labels": " and ".join(labels), "credits": sources.credits_of(rows)}
+    return STRIP.format(pictures="\n".join(pictures), **told)
 
 
 def write_cards(chapters: dict, folder: Path) -> str:
