@@ -33,35 +33,51 @@ class Predictor:
 
     Attributes:
         head: its answers and a distance, see `studies.Head`.
-        view: what the network sees of a radiograph.
+        views: what the network sees of a radiograph, name -> `images.Preprocessing`.
 
     Raises:
         PretrainedError: weights are missing from the package, or damaged.
         WeightsError: VGG16's weights are not at hand and could not be fetched.
     """
 
-    def __init__(self):
-        self.head, self.view = studies.load_shipped(), studies.VIEWS[studies.SHIPPED.view]
+    def __init__(self, head: studies.Head | None = None):
+        self.head = head or studies.load_shipped()
+        self.views = {name: studies.VIEWS[name] for name in studies.SHIPPED.views}
         self.unet = lungs.load_unet("real", "in")
-        self._explainer = None  # built when a map is asked for
+        self._explainers = {}  # built when a map is asked for
 
-    def views(self, pictures: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Return what the network sees of images, uint8 (B, size, size), and their masks."""
+    def look(self, pictures: list[np.ndarray]) -> tuple[dict, list[np.ndarray]]:
+        """Return each view of images, name -> uint8 (B, size, size), and the lungs' masks."""
         masks = [studies.usable_mask(m) for m in lungs.segment_images(self.unet, pictures)]
-        pairs = zip(pictures, masks, strict=True)
-        return np.stack([self.view.apply(*pair) for pair in pairs]), masks
+        pairs = list(zip(pictures, masks, strict=True))
+        seen = {n: np.stack([v.apply(*pair) for pair in pairs]) for n, v in self.views.items()}
+        return seen, masks
 
-    def answer(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return probabilities (B, 3) of views, and which are unlike all classes, bool (B,)."""
-        features = studies.describe(views)
+    def answer(self, seen: dict) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities (B, 3), and which images are unlike all classes, bool (B,)."""
+        features = np.concatenate([studies.describe(seen[name]) for name in self.views], axis=1)
         return self.head.probs(features), self.head.is_unlike(features)
 
-    def heatmap(self, view: np.ndarray, class_id: int) -> np.ndarray:
-        """Return Grad-CAM of a class at the last convolution, float32 (size, size), 0 to 1."""
-        self._explainer = self._explainer or maps.Explainer(studies.build_model(self.head))
-        last = self._explainer.layers[-1]
-        cells = self._explainer.explain(view, [class_id], [last])[last][0, 0]
-        return maps.upscale(cells, view.shape)
+    def heatmap(self, seen: dict, mask: np.ndarray, class_id: int) -> np.ndarray:
+        """Return Grad-CAM of a class at the last convolution, added up over the views.
+
+        Args:
+            seen: the views of one image, name -> uint8 (size, size).
+            mask: bool (H, W), its lungs.
+            class_id: whose score is explained.
+
+        Returns:
+            float32 (H, W), 0 to 1.
+        """
+        if not self._explainers:
+            models = studies.build_models(self.head)
+            self._explainers = {name: maps.Explainer(model) for name, model in models.items()}
+        total = np.zeros(mask.shape, np.float32)
+        for name, explainer in self._explainers.items():
+            last = explainer.layers[-1]
+            cells = explainer.explain(seen[name], [class_id], [last])[last][0, 0]
+            total += self.views[name].place(np.maximum(cells, 0), mask)
+        return total / max(total.max(), 1e-9)
 
 
 def predict_folder(folder, maps=None) -> pd.DataFrame:
@@ -111,12 +127,12 @@ def _predict_batch(predictor: Predictor, folder: Path, paths: list[Path], maps) 
             errors[path] = str(error)
     results = {}
     if pictures:
-        views, masks = predictor.views(list(pictures.values()))
-        results = dict(zip(pictures, zip(*predictor.answer(views), strict=True), strict=True))
-        for path, view, mask in zip(pictures, views, masks, strict=True) if maps else ():
-            heatmap = predictor.heatmap(view, int(results[path][0].argmax()))
-            target = Path(maps) / f"{path.relative_to(folder)}.png"
-            write_overlay(target, pictures[path], predictor.view.place(heatmap, mask))
+        seen, masks = predictor.look(list(pictures.values()))
+        results = dict(zip(pictures, zip(*predictor.answer(seen), strict=True), strict=True))
+        for number, path in enumerate(pictures if maps else ()):
+            own = {name: views[number] for name, views in seen.items()}
+            heatmap = predictor.heatmap(own, masks[number], int(results[path][0].argmax()))
+            write_overlay(Path(maps) / f"{path.relative_to(folder)}.png", pictures[path], heatmap)
     flags = {path: images.flag_image(picture) for path, picture in pictures.items()}
     return [
         _row(path.relative_to(folder), results.get(path), flags.get(path), errors.get(path))

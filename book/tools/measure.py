@@ -27,6 +27,7 @@ from xraylib import (
     studies,
 )
 from xraylib.config import CLASS_NAMES, PROFILES, RunConfig, profile
+from xraylib.predict import Predictor
 
 TIMES = 5  # trainings of each experiment
 
@@ -90,11 +91,10 @@ def hospitals_curve(name: str) -> pd.DataFrame:
 def hospitals_unseen(name: str) -> pd.DataFrame:
     """The recipe in hospitals left out, chosen each time without them; all, and each alone."""
     recipes = studies.all_recipes()
-    features, manifest = real_hospitals([studies.SHIPPED.view])
-    x = features[studies.SHIPPED.view]
-    judged = studies.judge_unseen(x, manifest, recipes)
+    features, manifest = real_hospitals()
+    judged = studies.judge_unseen(features, manifest, recipes)
     known = judged[judged.label != studies.OTHER]
-    chosen = str(studies.choose(x, manifest, recipes))
+    chosen = str(studies.choose(features, manifest, recipes))
     rows = [{"tested on": "all", "recipe": chosen} | studies.figures_with_intervals(known)]
     adults = known[~known.site.isin(studies.CHILDREN)]
     rows.append({"tested on": "all of adults"} | studies.figures_with_intervals(adults))
@@ -111,20 +111,27 @@ def hospitals_steps(name: str) -> pd.DataFrame:
     """
     seen, manifest = real_hospitals()
     shipped = studies.SHIPPED
-    own = pd.DataFrame(seen[shipped.view]).groupby(manifest.site).transform("mean").to_numpy()
-    recipes = [replace(shipped, view=view, questions="one question", noise=0.0) for view in seen]
-    recipes += [replace(shipped, noise=0.0), shipped]
-    steps = [(str(recipe), recipe, seen[recipe.view]) for recipe in recipes]
-    steps.insert(-1, (f"{shipped}, centred", shipped, seen[shipped.view] - own))
+    usual = replace(shipped, questions="one question", noise=0.0)
+    recipes = [replace(usual, views=(view,)) for view in seen]
+    recipes += [usual, replace(shipped, noise=0.0)]
+    steps = [(str(recipe), recipe, seen) for recipe in recipes]
+    steps += [(f"{shipped}, centred", shipped, {v: centred(seen[v], manifest) for v in seen})]
+    steps += [(str(shipped), shipped, seen)]
     rows = []
-    for step, recipe, x in steps:
-        judged = studies.judge_unseen(x, manifest, [recipe])
+    for step, recipe, features in steps:
+        judged = studies.judge_unseen(features, manifest, [recipe])
         figures = studies.figures_with_intervals(judged[judged.label != studies.OTHER])
+        x = recipe.look(features)
         row = {"step": step, "told from": f"{x.shape[1]} features"} | figures
         rows.append(row | hospital_told(x, manifest))
     answers = np.log(judged[list(CLASS_NAMES)].to_numpy() + 1e-9)
     rows.append(row | {"told from": "the answer alone"} | hospital_told(answers, manifest))
     return pd.DataFrame(rows).assign(seed=0, data=HOSPITALS)
+
+
+def centred(x, manifest: pd.DataFrame) -> np.ndarray:
+    """Measure each hospital's features from their own mean."""
+    return x - pd.DataFrame(x).groupby(manifest.site).transform("mean").to_numpy()
 
 
 def hospital_told(x, manifest: pd.DataFrame) -> dict:
@@ -136,13 +143,12 @@ def hospital_told(x, manifest: pd.DataFrame) -> dict:
 def hospitals_calls(name: str) -> pd.DataFrame:
     """What the shipped recipe answers in hospitals left out, how often that is right, and what it
     answers to images that are no radiograph, or a radiograph that lies wrong."""
-    features, manifest = real_hospitals([studies.SHIPPED.view])
-    x = features[studies.SHIPPED.view]
-    judged = studies.judge_unseen(x, manifest, [studies.SHIPPED])
+    features, manifest = real_hospitals(studies.SHIPPED.views)
+    judged = studies.judge_unseen(features, manifest, [studies.SHIPPED])
     judged = judged.assign(answer=studies.answer(judged), kind=judged.label)
     children = judged.site.isin(studies.CHILDREN)
     judged["kind"] = judged.kind.where(~children, judged.kind + ", children")
-    strange = strange_answers(studies.fit_shipped(x, manifest), manifest)
+    strange = strange_answers(studies.fit_shipped(features, manifest), manifest)
     rows = []
     for kind, part in pd.concat([judged, strange]).groupby("kind"):
         for answer in (*CLASS_NAMES, studies.NONE):
@@ -172,14 +178,11 @@ def strange_answers(head, manifest: pd.DataFrame, each: int = 24) -> pd.DataFram
     shown["a radiograph upside down"] = [film[::-1].copy() for film in films]
     shown["a radiograph on its side"] = [np.rot90(film).copy() for film in films]
     shown["a negative"] = [255 - film for film in films]
-    unet, parts = lungs.load_unet("real", "in"), []
+    predictor, parts = Predictor(head), []
     for kind, pictures in shown.items():
-        masks = [studies.usable_mask(mask) for mask in lungs.segment_images(unet, pictures)]
-        view = studies.VIEWS[studies.SHIPPED.view]
-        views = [view.apply(*pair) for pair in zip(pictures, masks, strict=True)]
-        x = studies.describe(np.stack(views))
-        answers = np.array(CLASS_NAMES)[head.probs(x).argmax(axis=1)].astype(object)
-        answers[head.is_unlike(x)] = studies.NONE
+        probs, unlike = predictor.answer(predictor.look(pictures)[0])
+        answers = np.array(CLASS_NAMES)[probs.argmax(axis=1)].astype(object)
+        answers[unlike] = studies.NONE
         patients = [f"{kind} {place}" for place in range(each)]
         parts.append(pd.DataFrame({"kind": kind, "answer": answers, "patient_id": patients}))
     return pd.concat(parts, ignore_index=True)
@@ -390,13 +393,16 @@ def masks_won_back(name: str) -> pd.DataFrame:
 
 
 def unet_hospitals(name: str) -> pd.DataFrame:
-    """U-Nets on hospitals that they have never seen: two trained for it, and the package's own."""
+    """U-Nets in folds of the report's images, and on hospitals that they have never seen."""
     pairs = sources.lung_pairs()
-    table = unets.leave_hospitals_out(pairs, ("montgomery", "radiologists"))
-    shenzhen = pairs[pairs.source == "shenzhen"]
+    ours, shenzhen = (pairs[pairs.source == hospital] for hospital in ("v7labs", "shenzhen"))
+    rows, alone = [unets.judge_in_folds(ours)], unets.train_larger(ours)
+    for hospital in ("montgomery", "shenzhen"):
+        rows += unets.hospital_rows(alone, pairs[pairs.source == hospital], "v7labs")
+    left_out = unets.leave_hospitals_out(pairs, ("montgomery", "shenzhen", "radiologists"))
     own = "the package's: montgomery + radiologists + v7labs"
-    rows = pd.DataFrame(unets.hospital_rows("real", shenzhen, own))
-    table = pd.concat([table, rows]).drop(columns=["iou", "iou_low", "iou_high"])
+    rows = [pd.DataFrame(rows), left_out, pd.DataFrame(unets.hospital_rows("real", shenzhen, own))]
+    table = pd.concat(rows).drop(columns=["iou", "iou_low", "iou_high"])
     return table.assign(seed=unets.HOSPITALS.seed)
 
 

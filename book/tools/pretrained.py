@@ -223,8 +223,8 @@ def _dice(folder, pairs, heart: str) -> dict:
 
 def hospitals() -> tuple[dict, dict]:
     """The classifier of `predict`: fitted on all hospitals, judged on hospitals left out."""
-    features, manifest = real_hospitals([studies.SHIPPED.view])
-    head = studies.fit_shipped(features[studies.SHIPPED.view], manifest)
+    features, manifest = real_hospitals(studies.SHIPPED.views)
+    head = studies.fit_shipped(features, manifest)
     judged = report.load_table("real", "hospitals_unseen").iloc[0]
     entries = {
         "what": "linear answers to pooled features of VGG16, for hospitals that it has not seen",

@@ -4,77 +4,107 @@ import json
 from pathlib import Path
 
 import pandas as pd
+from sklearn.model_selection import GroupKFold
 
 from xraylib import images, lungs, sources
-from xraylib.config import home
+from xraylib.config import CLASS_NAMES, home
 from xraylib.lungs import UNetConfig, judge_unet, summarise_overlap, train_unet
 from xraylib.metrics import dice
 from xraylib.sources import experts
 
-HOSPITALS = UNetConfig(  # small and plain, so that ten of them can be trained within the hour
+HOSPITALS = UNetConfig(  # the plain U-Net of Figure 3, small enough to come with the package
     dataset="hospitals",
     size=64,
     filters=8,
     encoder="scratch",
     batch_size=16,
-    epochs=6,
+    epochs=10,
     steps=50,
     learning_rate=0.003,
     maps=len(lungs.HEART),
-    test_share=0.01,
-    val_share=0.05,
+    patience=99,
+    test_share=0.2,
+    val_share=0.08,
 )
+LARGER = HOSPITALS.but(filters=16, epochs=20, test_share=0.01, val_share=0.05)
+FOLDS = 5
 
 
-def train_in_stages(pairs: pd.DataFrame, config: UNetConfig = HOSPITALS, start=None) -> Path:
+def train_in_stages(
+    pairs: pd.DataFrame, config: UNetConfig = HOSPITALS, start=None, size=96, epochs=7
+) -> Path:
     """Train on small images first, and then on larger ones, which cost more.
 
     Args:
         pairs: as in `leave_hospitals_out`.
         config: the settings of the first stage; the second follows from it.
         start: as in `train_unet`.
+        size, epochs: of the second stage.
 
     Returns:
         the run folder of the last stage; both have the same split.
     """
-    shares = config.but(test_share=0.2, val_share=0.08, patience=99)
-    small = train_unet(pairs, shares.but(epochs=10), start=start)
-    large = shares.but(size=96, epochs=7, learning_rate=config.learning_rate / 2)
-    return train_unet(pairs, large, start=small)
+    small = train_unet(pairs, config, start=start)
+    rate = config.learning_rate / 2
+    return train_unet(pairs, config.but(size=size, epochs=epochs, learning_rate=rate), start=small)
 
 
-def leave_hospitals_out(
-    pairs: pd.DataFrame, hospitals, config: UNetConfig = HOSPITALS
-) -> pd.DataFrame:
-    """Judge U-Nets on hospitals whose masks, images and patients they have never seen.
+def train_larger(pairs: pd.DataFrame) -> Path:
+    """Train the U-Net with twice the filters, up to the size of the report's profile."""
+    return train_in_stages(pairs, LARGER, size=128, epochs=12)
+
+
+def leave_hospitals_out(pairs: pd.DataFrame, hospitals) -> pd.DataFrame:
+    """Judge larger U-Nets on hospitals whose masks, images and patients they have never seen.
 
     Args:
         pairs: what `sources.lung_pairs` returns; a pair is a path, a mask_path, a patient_id, a
-            source (the hospital) and heart.
+            label, a source (the hospital) and heart.
         hospitals: the sources to leave out, one after the other.
-        config: the settings of every training.
 
     Returns:
-        a row for each hospital that is left out and each map: trained_on, judged_on, map (the
-        automatic one, "drawn", and the one of that hospital's own convention), and
-        `summarise_overlap`.
+        the rows of `hospital_rows`, for each hospital that is left out.
     """
     rows = []
     for hospital in hospitals:
         unseen = pairs[pairs.source == hospital]
         taught = pairs[~pairs.patient_id.isin(unseen.patient_id)]
         names = " + ".join(sorted(taught.source.unique()))
-        rows += hospital_rows(train_unet(taught, config), unseen, names)
+        rows += hospital_rows(train_larger(taught), unseen, names)
     return pd.DataFrame(rows)
 
 
 def hospital_rows(weights, unseen: pd.DataFrame, trained_on: str) -> list[dict]:
-    """Return the rows of `leave_hospitals_out` for one U-Net and one hospital, or a part of it."""
+    """Judge one U-Net on one hospital that it has not seen.
+
+    Returns:
+        a row for each map (the automatic one, "drawn", and the one of that hospital's own
+        convention), and one more for the healthy lungs alone: trained_on, judged_on, map, and
+        `summarise_overlap`.
+    """
+    own, healthy = unseen.heart.iloc[0], unseen[unseen.label == CLASS_NAMES[0]]
+    parts = [(unseen, lungs.HEART[0], ""), (unseen, own, "")]
+    parts += [(healthy, own, ", healthy")] if len(healthy) else []
     rows = []
-    for heart in (lungs.HEART[0], unseen.heart.iloc[0]):
-        row = {"trained_on": trained_on, "judged_on": unseen.source.iloc[0], "map": heart}
-        rows.append(row | summarise_overlap(judge_unet(weights, unseen, heart)))
+    for part, heart, kind in parts:
+        row = {"trained_on": trained_on, "judged_on": part.source.iloc[0] + kind, "map": heart}
+        rows.append(row | summarise_overlap(judge_unet(weights, part, heart)))
     return rows
+
+
+def judge_in_folds(pairs: pd.DataFrame) -> dict:
+    """Judge small U-Nets on patients left out, in folds of one hospital; returns a row as above."""
+    pairs, parts = pairs.reset_index(drop=True), []
+    for train, test in GroupKFold(FOLDS).split(pairs, groups=pairs.patient_id):
+        folder = train_in_stages(pairs.iloc[train], HOSPITALS.but(test_share=0.01))
+        parts.append(judge_unet(folder, pairs.iloc[test], pairs.heart.iloc[0]))
+    source = pairs.source.iloc[0]
+    row = {
+        "trained_on": f"{source}, {FOLDS} folds",
+        "judged_on": source,
+        "map": pairs.heart.iloc[0],
+    }
+    return row | summarise_overlap(pd.concat(parts))
 
 
 def compare_training(real, phantom, config: UNetConfig | None = None) -> pd.DataFrame:

@@ -122,16 +122,18 @@ def test_without_its_weights_it_says_so(stand_in_vgg16, folder, capsys, monkeypa
     assert captured.out == "" and "install the package again" in captured.err
 
 
-def test_the_flat_model_gives_what_the_head_gives(stand_in_vgg16):
-    head = studies.load_shipped()
-    size = studies.VIEWS[studies.SHIPPED.view].size
-    views = np.random.default_rng(0).integers(0, 256, (3, size, size), dtype=np.uint8)
-    model = studies.build_model(head)
-    scores = np.asarray(model(views[..., None].astype(np.float32)))
-    sick, covid = (studies.describe(views) @ head.weights + head.bias).T
+def test_the_models_of_the_views_add_up_to_what_the_head_gives(stand_in_vgg16):
+    head, rng = studies.load_shipped(), np.random.default_rng(0)
+    scores, features = 0, []
+    for name, model in studies.build_models(head).items():
+        size = studies.VIEWS[name].size
+        views = rng.integers(0, 256, (3, size, size), dtype=np.uint8)
+        scores = scores + np.asarray(model(views[..., None].astype(np.float32)))
+        features.append(studies.describe(views))
+        assert maps.conv_layers(model)[-1] == "block5_conv3"
+    sick, covid = (np.concatenate(features, axis=1) @ head.weights + head.bias).T
     expected = np.stack([-sick, sick - covid, sick + covid], axis=1)
     np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-2)
-    assert maps.conv_layers(model)[-1] == "block5_conv3"
 
 
 def test_a_view_of_bands_forgets_exposure_and_contrast():

@@ -18,7 +18,7 @@ SITES = {  # as in the real sets: no hospital has all classes, none has both dis
 }
 
 
-QUIET = [unseen.Recipe(shrinkage=0.5, noise=0.0)]
+QUIET = [unseen.Recipe(("told",), shrinkage=0.5, noise=0.0)]
 
 
 def make_hospitals(n=30, features=12, hospital=3.0, seed=0, disease=4.0):
@@ -105,11 +105,11 @@ def test_each_hospital_is_judged_by_the_others_alone():
     for site, train, test in studies.leave_one_out(manifest):
         assert set(manifest.site[test]) == {site} and site not in set(manifest.site[train])
         assert not set(manifest.patient_id[test]) & set(manifest.patient_id[train])
-    judged = studies.judge_unseen(x, manifest, QUIET)
+    judged = studies.judge_unseen({"told": x}, manifest, QUIET)
     assert judged.index.equals(manifest.index)
     assert studies.unseen_figures(judged)["macro recall"] > 0.9
     x[manifest.site == "E", 1] -= 12  # looks like pneumonia: no head has seen that it is not
-    judged = studies.judge_unseen(x, manifest, QUIET)
+    judged = studies.judge_unseen({"told": x}, manifest, QUIET)
     told = judged.loc[judged.site == "E", list(CLASS_NAMES)].idxmax(axis=1)
     assert (told == "pneumonia").mean() > 0.6 and not (told == "COVID-19").any()
 
@@ -130,7 +130,7 @@ def test_figures_weigh_hospitals_alike_and_leave_children_out_of_false_alarms():
 def test_intervals_hold_the_figure_and_draw_patients():
     x, manifest = make_hospitals()
     noise = np.random.default_rng(1).normal(0, 3, x.shape)
-    judged = studies.judge_unseen(x + noise, manifest, QUIET)
+    judged = studies.judge_unseen({"told": x + noise}, manifest, QUIET)
     figures = studies.figures_with_intervals(judged, draws=200)
     name = "macro recall"
     assert figures[f"{name} low"] < figures[name] < figures[f"{name} high"]
@@ -145,7 +145,7 @@ def test_the_choice_is_made_without_the_hospital_that_is_judged():
     inverted = x.copy()
     inverted[manifest.site == "E"] *= -1
     recipes = [Fixed(-1.0), Fixed(1.0)]
-    judged = studies.judge_unseen(inverted, manifest, recipes)
+    judged = studies.judge_unseen({"told": inverted}, manifest, recipes)
     assert set(judged.recipe) == {"Fixed 1.0"}
     told = judged.loc[judged.site == "E", list(CLASS_NAMES)].idxmax(axis=1)
     assert not (told == "COVID-19").any()
@@ -157,10 +157,13 @@ class Fixed:
     def __init__(self, sign):
         self.sign = sign
 
+    def look(self, features):
+        return features["told"]
+
     def fit(self, features, manifest):
-        weights = np.zeros((features.shape[1], 2), np.float32)
+        weights = np.zeros((features["told"].shape[1], 2), np.float32)
         weights[[0, 1], [0, 1]] = self.sign
-        centre = np.zeros(features.shape[1])
+        centre = np.zeros(len(weights))
         bias = np.array([-2.0, -2.0]) * self.sign
         return studies.Head(weights, bias, centre, centre + 1, temperature=0.1)
 
@@ -186,7 +189,7 @@ def test_the_only_hospital_of_a_class_is_not_left_out():
     x, manifest = make_hospitals()
     few = (manifest.site != "B").to_numpy()  # pneumonia then comes from A alone
     assert [site for site, _, _ in studies.leave_one_out(manifest[few])] == ["C", "D", "E", "F"]
-    judged = studies.judge_unseen(x[few], manifest[few], QUIET)
+    judged = studies.judge_unseen({"told": x[few]}, manifest[few], QUIET)
     assert judged.normal[judged.site == "A"].isna().all()
     assert np.isfinite(studies.unseen_figures(judged)["macro recall"])
 

@@ -26,7 +26,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "unseen": """
             Head Recipe discriminant fit_one_question fit_two_questions leave_one_out judge_unseen
             choose CHILDREN unseen_figures figures_with_intervals answer NONE hospital_curve
-            all_recipes SHIPPED fit_shipped load_shipped build_model
+            all_recipes SHIPPED fit_shipped load_shipped build_models
         """.split(),
     },
 )

@@ -38,6 +38,8 @@ SIZE = 128  # side of a view in pixels: a third of the time that 224 takes
 VIEWS = {
     "whole": Preprocessing(size=SIZE),
     "cropped": Preprocessing(equalise="clahe", crop=True, size=SIZE),
+    "whole, masked": Preprocessing(region="lungs", size=SIZE),
+    "cropped, masked": Preprocessing(region="lungs", equalise="clahe", crop=True, size=SIZE),
 }
 POOLS = {"block2_pool": 128, "block3_pool": 256, "block4_pool": 512, "block5_pool": 512}
 BATCH = 16

@@ -1,9 +1,10 @@
 """A classifier for hospitals that it has never seen, in three short steps.
 
-See: cut to the lungs. Describe: the frozen VGG16's maps, averaged (`hospitals.pooled_features`).
-Answer: two linear questions, "sick?" and, if so, "COVID-19 or pneumonia?". They are fitted here,
-and judged on hospitals that were left out. How to fit is chosen in the same way once more, among
-the hospitals that are left, so that the choice cannot flatter the figure.
+See: the whole film, and the lungs cut out of it. Describe: the frozen VGG16's maps of each,
+averaged (`hospitals.pooled_features`). Answer: two linear questions, "sick?" and, if so, "COVID-19
+or pneumonia?". They are fitted here, and judged on hospitals that were left out. What is seen and
+how it is fitted is chosen in the same way once more, among the hospitals that are left, so that
+the choice cannot flatter the figure.
 """
 
 from collections.abc import Iterator
@@ -150,25 +151,31 @@ def _centre(cells: dict) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the network sees, a key of `VIEWS`, and how the head is fitted, see `FITS`."""
+    """What the network sees, keys of `VIEWS`, and how the head is fitted, see `FITS`."""
 
-    view: str = "cropped"
+    views: tuple[str, ...] = ("whole", "cropped")
     questions: str = "two questions"
     shrinkage: float = 0.9
     noise: float = 10.0
 
-    def fit(self, features, manifest: pd.DataFrame) -> Head:
-        return FITS[self.questions](features, manifest, self.shrinkage, self.noise)
+    def look(self, features: dict) -> np.ndarray:
+        """Put the features of its views side by side: name of a view -> (N, D), to (N, D')."""
+        return np.concatenate([features[view] for view in self.views], axis=1)
+
+    def fit(self, features: dict, manifest: pd.DataFrame) -> Head:
+        looked = self.look(features)
+        return FITS[self.questions](looked, manifest, self.shrinkage, self.noise)
 
     def __str__(self) -> str:
         noise = f"hospitals as noise {self.noise:g}" if self.noise else "hospitals not as noise"
-        return f"{self.view}, {self.questions}, shrinkage {self.shrinkage:g}, {noise}"
+        return f"{' + '.join(self.views)}, {self.questions}, shrinkage {self.shrinkage:g}, {noise}"
 
 
 def all_recipes() -> list[Recipe]:
-    """Return every recipe that is to be chosen from; the view is decided by the curve."""
-    choices = product(("two questions",), (0.5, 0.9), (0.0, 3.0, 10.0))
-    return [Recipe(SHIPPED.view, *choice) for choice in choices]
+    """Return every recipe that is to be chosen from; masks buy nothing on the curve."""
+    views = ("whole",), ("cropped",), ("whole", "cropped")
+    choices = product(views, ("two questions",), (0.5, 0.9), (0.0, 3.0, 10.0))
+    return [Recipe(*choice) for choice in choices]
 
 
 def leave_one_out(manifest: pd.DataFrame) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -191,7 +198,7 @@ def judge_unseen(features, manifest: pd.DataFrame, recipes: list[Recipe]) -> pd.
     image of the hospital that is judged has a say in how it is judged.
 
     Args:
-        features: float32 (N, D).
+        features: name of a view -> float32 (N, D).
         manifest: the N rows.
         recipes: one, or those to choose from.
 
@@ -202,15 +209,17 @@ def judge_unseen(features, manifest: pd.DataFrame, recipes: list[Recipe]) -> pd.
     """
     judged = manifest.assign(**dict.fromkeys((*CLASS_NAMES, "distance"), np.nan), recipe="")
     for _, train, test in leave_one_out(manifest):
-        recipe = choose(features[train], manifest[train], recipes)
-        head = recipe.fit(features[train], manifest[train])
-        judged.loc[test, list(CLASS_NAMES)] = head.probs(features[test])
-        judged.loc[test, "distance"] = head.distance(features[test])
+        taught = {view: x[train] for view, x in features.items()}
+        recipe = choose(taught, manifest[train], recipes)
+        head = recipe.fit(taught, manifest[train])
+        x = recipe.look(features)[test]
+        judged.loc[test, list(CLASS_NAMES)] = head.probs(x)
+        judged.loc[test, "distance"] = head.distance(x)
         judged.loc[test, "recipe"] = str(recipe)
     return judged
 
 
-def choose(features, manifest: pd.DataFrame, recipes: list[Recipe]) -> Recipe:
+def choose(features: dict, manifest: pd.DataFrame, recipes: list[Recipe]) -> Recipe:
     """Return the recipe of the best macro recall less false COVID-19 in hospitals left out."""
 
     def merit(recipe):
@@ -347,11 +356,11 @@ NAME = "hospitals"  # of the fitted head that comes with the package
 SHIPPED = Recipe()
 
 
-def fit_shipped(features, manifest: pd.DataFrame, recipe: Recipe = SHIPPED) -> Head:
+def fit_shipped(features: dict, manifest: pd.DataFrame, recipe: Recipe = SHIPPED) -> Head:
     """Fit the head that is shipped: on all hospitals, its cut by the distances of those left out.
 
     Args:
-        features: float32 (N, D), of the recipe's view.
+        features: name of a view -> float32 (N, D), of the recipe's views.
         manifest: the N rows.
         recipe: how it is fitted.
     """
@@ -365,19 +374,24 @@ def load_shipped() -> Head:
     return Head(**{name: array if array.ndim else float(array) for name, array in arrays.items()})
 
 
-def build_model(head: Head) -> keras.Model:
-    """Build the whole classifier as one flat model, so that its maps can be asked for.
+def build_models(head: Head, views=SHIPPED.views) -> dict[str, keras.Model]:
+    """Build the classifier as flat models, one for each view, so that maps can be asked for.
 
     Args:
         head: of two questions.
+        views: what its features were made of, in their order.
 
     Returns:
-        a model from views (B, size, size, 1) to scores (B, 3), linear in the features: for normal
-        the log odds of "not sick", for a disease those of "sick" plus those of being this one.
+        name of a view -> a model from images (B, size, size, 1) to scores (B, 3), linear in the
+        features. Added up over the views they are for normal the log odds of "not sick", for a
+        disease those of "sick" plus those of being this one.
     """
-    base = build_describer(VIEWS[SHIPPED.view].size)
-    scores = keras.layers.Dense(len(CLASS_NAMES), name="scores")
-    model = keras.Model(base.input, scores(base.output))
     of_class = np.array([[-1, 1, 1], [0, -1, 1]], np.float32)  # (question, class)
-    scores.set_weights([head.weights @ of_class, head.bias @ of_class])
-    return model
+    parts = np.split(head.weights @ of_class, len(views))
+    models = {}
+    for name, part in zip(views, parts, strict=True):
+        base = build_describer(VIEWS[name].size)
+        scores = keras.layers.Dense(len(CLASS_NAMES), name="scores")
+        models[name] = keras.Model(base.input, scores(base.output))
+        scores.set_weights([part, head.bias @ of_class / len(views)])
+    return models
