@@ -1,8 +1,9 @@
 """What the page "Your own radiograph" computes with, written beside it when the book is built.
 
 The scripts of TensorFlow.js come from npm, by version and SHA-256, and are kept in `XRAYLIB_HOME`.
-The weights are those of the package, as int8 with a scale for each output channel. Everything is a
-script, for a page opened from a file may load nothing else. The page asks for them at a click.
+The weights are those of the package, as whole numbers with a scale for each output channel.
+Everything is a script, for a page opened from a file may load nothing else. The page asks for them
+at a click.
 """
 
 import gzip
@@ -16,10 +17,11 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+import keras
 import matplotlib
 import numpy as np
 
-from xraylib import files, maps, metrics, network, phantoms, pretrained
+from xraylib import files, images, maps, metrics, network, phantoms, pretrained
 from xraylib.config import CLASS_NAMES, IMAGE_SIZE, home
 from xraylib.maps import slider
 from xraylib.maps.slider import METHOD_NAMES, data_uri
@@ -42,11 +44,14 @@ SCRIPTS = {  # npm package -> version, file in it, SHA-256; Apache License 2.0
     ),
 }
 WASM = "tfjs-backend-wasm-simd.wasm"
-EXTRA_BITS = {"block1": 4, "block2": 4, "block3": 4, "block4": 1, "block5": 1}  # beyond int8
+FIRST = "block1_conv1"  # so few kernels that they stay as they are
+BITS = {"block1": 12, "block2": 12, "block3": 12, "block4": 10, "block5": 10, "block6": 7}
+CALIBRATING = range(100, 112)  # seeds of the phantoms that tell what a layer takes in on average
 OTHER = "pictures of other things"  # a figure on the card of the check
 FOLDER = "_static/own/made"  # below the built book; the page's own scripts lie one above
-PART = 1_500_000  # bytes of weights in a script, divisible by 15: the bar moves with every one
-FIRST_CHARACTER = 0x3400  # 15 bits in a character, from here on: no surrogates among them
+PART = 1_500_000  # bytes of weights in a script, an even number: the bar moves with every one
+SURROGATES = 0xD800, 0xE000  # from the first that is no character to the mark put before it
+AWAY = 0xD700  # how far they are moved behind that mark
 METHODS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "hires_cam")
 NAMES = METHOD_NAMES | {"hires_cam": "HiResCAM"}
 READY = (  # phantoms that lie ready: label, seed, source
@@ -115,11 +120,12 @@ def write_packed(folder: Path, name: str, content: bytes) -> dict:
 
 
 def as_text(content: bytes) -> str:
-    """Pack bytes into characters of 15 bits each; base64 would make a script a quarter larger."""
-    bits = np.unpackbits(np.frombuffer(content, np.uint8))
-    bits = np.pad(bits, (0, -len(bits) % 15)).reshape(-1, 15)
-    codes = bits @ (1 << np.arange(14, -1, -1)) + FIRST_CHARACTER
-    return codes.astype("<u2").tobytes().decode("utf-16-le")
+    """Pack two bytes into a character; one that UTF-16 has no place for takes two characters."""
+    codes = np.frombuffer(content + bytes(len(content) % 2), "<u2")
+    first, mark = SURROGATES
+    moved = (codes >= first) & (codes <= mark)
+    pairs = np.stack([np.full_like(codes, mark), np.where(moved, codes - AWAY, codes)], axis=1)
+    return pairs[np.stack([moved, np.ones_like(moved)], axis=1)].tobytes().decode("utf-16-le")
 
 
 def provide_scripts() -> dict[str, Path]:
@@ -175,26 +181,29 @@ def pack_weights(model) -> tuple[list[dict], bytes]:
     """Return the weights of the whole classifier for the page.
 
     The three colours of a grey image are equal, so the first kernel is summed over them, with
-    the scaling of grey values in it.
+    the scaling of grey values in it. A rounded kernel shifts what a channel gives on average; its
+    bias takes that back.
 
     Args:
         model: as of `network.build_classifier`, with the report's scaling.
 
     Returns:
-        layer by layer its name, the shape of its kernel and its extra bits, see `quantise`; and
-        the kernels one behind the other, compressed by gzip: a convolution's whole numbers, their
-        extra bits, scales and bias; a dense layer's kernel and bias, float32.
+        layer by layer its name, the shape of its kernel and its bits where it is rounded; and the
+        kernels one behind the other, compressed by gzip: whole numbers as of `split` and their
+        scales, or float32; and the bias, float32.
     """
-    described, packed = [], []
+    described, packed, inputs = [], [], mean_inputs(model)
     for layer in (layer for layer in model.layers if layer.weights):
         kernel, bias = layer.get_weights()
-        if layer.name == "block1_conv1":
+        if layer.name == FIRST:
             kernel = kernel.sum(axis=2, keepdims=True) / 255
         entry = {"name": layer.name, "shape": kernel.shape}
-        if kernel.ndim == 4:
-            entry["extra"] = EXTRA_BITS.get(layer.name[:6], 0)
-            codes, bits, scales = quantise(kernel, entry["extra"])
-            packed += [codes.tobytes(), bits.tobytes(), scales.astype("<f4").tobytes()]
+        if layer.name in inputs:
+            entry["bits"] = BITS[layer.name[:6]]
+            whole, scales = quantise(kernel, entry["bits"])
+            error = (whole * scales - kernel).sum(axis=(0, 1))
+            bias = bias - inputs[layer.name] @ error
+            packed += [split(whole, entry["bits"]), scales.astype("<f4").tobytes()]
         else:
             packed.append(kernel.astype("<f4").tobytes())
         packed.append(bias.astype("<f4").tobytes())
@@ -202,23 +211,38 @@ def pack_weights(model) -> tuple[list[dict], bytes]:
     return described, gzip.compress(b"".join(packed), mtime=0)
 
 
-def quantise(kernel: np.ndarray, extra: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def mean_inputs(model) -> dict[str, np.ndarray]:
+    """Return what each convolution but the first takes in on average, float32 (in,), by name."""
+    names = [name for name in maps.conv_layers(model) if name != FIRST]
+    inputs = keras.Model(model.input, [model.get_layer(name).input for name in names])
+    drawn = [phantoms.make_phantom(seed % 3, seed, "ABC"[seed % 3]).image for seed in CALIBRATING]
+    views = np.stack([images.resize(image, IMAGE_SIZE) for image in drawn])
+    taken = inputs(views[..., None].astype(np.float32), training=False)
+    return {n: np.mean(a, axis=(0, 1, 2)) for n, a in zip(names, taken, strict=True)}
+
+
+def quantise(kernel: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
     """Round a kernel to whole numbers with a scale for each output channel.
 
     Args:
         kernel: float32 (h, w, in, out).
-        extra: bits beyond eight.
+        bits: of a whole number, at most 16.
 
     Returns:
-        the upper eight bits of the whole numbers, int8 of the kernel's shape; their extra lower
-        bits, packed into bytes; and scales float32 (out,), by which the numbers are multiplied.
+        whole numbers, int16 of the kernel's shape, and scales float32 (out,), by which they are
+        multiplied.
     """
-    top = 2 ** (7 + extra) - 1
+    top = 2 ** (bits - 1) - 1
     scales = np.abs(kernel).max(axis=(0, 1, 2)) / top
     scales = np.where(scales > 0, scales, 1).astype(np.float32)
-    whole = np.rint(kernel / scales).clip(-top, top).astype(np.int16)
+    return np.rint(kernel / scales).clip(-top, top).astype(np.int16), scales
+
+
+def split(whole: np.ndarray, bits: int) -> bytes:
+    """Return the upper eight bits of whole numbers, a byte each; then all that is below, packed."""
+    extra = max(bits - 8, 0)
     lower = (whole.ravel()[:, None] >> np.arange(extra - 1, -1, -1)) & 1
-    return (whole >> extra).astype(np.int8), np.packbits(lower.astype(np.uint8)), scales
+    return (whole >> extra).astype(np.int8).tobytes() + np.packbits(lower.astype(bool)).tobytes()
 
 
 def facts() -> dict:

@@ -6,7 +6,7 @@ window.xray = window.xray || {};
 xray.loading = (() => {
   const here = document.currentScript.src;
   const MADE = new URL("made/", here).href;
-  const FIRST = ["facts.js", "phantoms.js", "slider.js", "tf-core.min.js", "tf-backend-wasm.min.js"];
+  const SCRIPTS = ["facts.js", "phantoms.js", "slider.js", "tf-core.min.js", "tf-backend-wasm.min.js"];
 
   function script(name) {
     return new Promise((done, failed) => {
@@ -20,9 +20,9 @@ xray.loading = (() => {
 
   /* Load everything and return the network; `tell` gets the share that is done, 0 to 1. */
   async function load(tell) {
-    for (const [k, name] of FIRST.entries()) {
+    for (const [k, name] of SCRIPTS.entries()) {
       await script(name);
-      tell((0.05 * (k + 1)) / FIRST.length);
+      tell((0.05 * (k + 1)) / SCRIPTS.length);
     }
     const code = await packed(xray.facts.wasm, () => {});
     const weights = await packed(xray.facts.weights, (share) => tell(0.05 + 0.75 * share));
@@ -56,21 +56,17 @@ xray.loading = (() => {
     return new Response(whole.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
   }
 
-  const FIRST_CHARACTER = 0x3400; // 15 bits in a character, from here on
+  const FIRST = 0xd800, MARK = 0xe000, AWAY = 0xd700; // what UTF-16 has no place for is moved
 
+  /* Take characters of two bytes apart; behind a mark stands one that was moved. */
   function bytesOfText(text) {
-    const bytes = new Uint8Array(Math.floor((text.length * 15) / 8));
-    let held = 0, bits = 0, at = 0;
+    const codes = new Uint16Array(text.length);
+    let n = 0;
     for (let i = 0; i < text.length; i++) {
-      held = (held << 15) | (text.charCodeAt(i) - FIRST_CHARACTER);
-      bits += 15;
-      while (bits >= 8) {
-        bits -= 8;
-        bytes[at++] = held >> bits;
-      }
-      held &= (1 << bits) - 1;
+      const code = text.charCodeAt(i);
+      codes[n++] = code === MARK ? text.charCodeAt(++i) + AWAY : code;
     }
-    return bytes;
+    return codes.subarray(0, n);
   }
 
   /* Return kernels and biases by layer, as Float32Array. */
@@ -79,14 +75,14 @@ xray.loading = (() => {
     let at = 0;
     const take = (length) => buffer.slice(at, (at += length));
     const floats = (n) => new Float32Array(take(4 * n));
-    for (const { name, shape, extra } of described) {
+    for (const { name, shape, bits } of described) {
       const size = shape.reduce((a, b) => a * b), outputs = shape[shape.length - 1];
       let kernel;
-      if (shape.length === 2) kernel = floats(size);
+      if (!bits) kernel = floats(size);
       else {
-        const codes = new Int8Array(take(size));
-        const bits = new Uint8Array(take(Math.ceil((size * extra) / 8)));
-        kernel = scaled(codes, bits, extra, floats(outputs));
+        const extra = Math.max(bits - 8, 0), upper = new Int8Array(take(size));
+        const lower = new Uint8Array(take(Math.ceil((size * extra) / 8)));
+        kernel = scaled(upper, lower, extra, floats(outputs));
       }
       result[name] = { kernel, shape, bias: floats(outputs) };
     }
@@ -95,13 +91,13 @@ xray.loading = (() => {
 
   /* Put whole numbers together from eight upper bits and `extra` lower ones, and multiply each
   by the scale of its output channel. */
-  function scaled(codes, bits, extra, scales) {
-    const kernel = new Float32Array(codes.length), step = 1 << extra;
-    for (let i = 0, at = 0; i < codes.length; i++) {
-      let lower = 0;
+  function scaled(upper, lower, extra, scales) {
+    const kernel = new Float32Array(upper.length), step = 1 << extra;
+    for (let i = 0, at = 0; i < upper.length; i++) {
+      let below = 0;
       for (let k = 0; k < extra; k++, at++)
-        lower = 2 * lower + ((bits[at >> 3] >> (7 - (at & 7))) & 1);
-      kernel[i] = (codes[i] * step + lower) * scales[i % scales.length];
+        below = 2 * below + ((lower[at >> 3] >> (7 - (at & 7))) & 1);
+      kernel[i] = (upper[i] * step + below) * scales[i % scales.length];
     }
     return kernel;
   }
