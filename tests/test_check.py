@@ -50,6 +50,7 @@ EXERCISES = [
     ("energy", (), 5 / 8, {0.5: "area", 1.0: "pointing", 5: "divide"}),
     ("f2", (), 0.687, {0.751: "F1", 0.829: "precision", 0.77: "mean"}),
     ("calibration_error", (), 0.06, {0.05: "weight", 0.1: "second bin"}),
+    ("blind_map", (), 0.12, {0.88: "misses", 0.5: "equally"}),
     ("mcnemar", (), 0.0352, {0.0176: "one-sided"}),
     ("main_effect", (), -0.045, {-0.06: "without", -0.03: "with eq", 0.045: "minus"}),
     ("macro_recall", (), 0.3966, {47 / 105: "accuracy", 0.5948: "zero"}),

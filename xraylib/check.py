@@ -17,10 +17,11 @@ from xraylib.config import COVID
 
 SCRIPT = Path(__file__).with_name("quiz.js").read_text("utf8")
 STYLE = """.xray-quiz fieldset { border: 0; border-left: 4px solid #0072B2; padding: 0 .9rem;
-  margin: 1.2rem 0; min-width: 0; break-inside: avoid; }
+  margin: .9rem 0; min-width: 0; break-inside: avoid; }
 .xray-quiz legend { float: none; width: auto; font-size: 1em; padding: 0; margin: 0; }
-.xray-quiz label { display: block; margin: .25rem 0; min-height: 1.5rem; }
-.xray-quiz [role=status] { min-height: 1.5em; margin: .3rem 0; font-weight: 600; }
+.xray-quiz label { display: inline-block; margin: .25rem 1.5rem .25rem 0; min-height: 1.5rem; }
+.xray-quiz [role=status] { margin: .2rem 0 0; font-weight: 600; }
+.xray-quiz [role=status]:empty { margin: 0; }
 .text_html:has(.xray-quiz) { background: none !important; color: inherit !important; }"""
 
 
@@ -397,6 +398,12 @@ def calibration_error():
         0.05: "the bins are not of one size: weight each by its images",
         0.1: "the second bin counts, too",
     }
+
+
+@_number()
+def blind_map():
+    """Check how often a point hits that is drawn anywhere, in a mark of 12 % of the image."""
+    return 0.12, {0.88: "that is how often it misses", 0.5: "hit or miss are not equally likely"}
 
 
 # Chapter 5

@@ -27,6 +27,7 @@ return [...document.querySelectorAll(".bd-article img")].filter(
   image => !image.closest("[data-part=live]")  // a lab prints its twin in words
     && image.checkVisibility() && image.getBoundingClientRect().width > 20).length
 """
+SCREEN, MOST_SCREENS = 800, 12.5  # twelve are promised; a run may print some lines more
 HEAVIEST = 2_000_000  # bytes of a page with all that it asks for, as it is on disk
 HEAVY = ("notebooks/03_5_grad_cam.html", "own_radiograph.html")  # the slider, and what computes
 
@@ -72,6 +73,18 @@ def test_nothing_overlaps_sticks_out_or_is_cut_off(browser, width):
         show(browser, f"{HTML.as_uri()}/{page}", width, "light")
         assert not misplaced(browser), page
         assert not cut_off(browser), page
+
+
+@needs_browser
+@needs_book
+def test_a_chapter_is_read_in_twelve_screens(browser):
+    screens = {}
+    for page in pages():
+        if page.startswith("notebooks/"):
+            show(browser, f"{HTML.as_uri()}/{page}", 1280, "light")
+            tall = browser.execute_script("return document.documentElement.scrollHeight")
+            screens[page] = tall / SCREEN
+    assert {page: tall for page, tall in screens.items() if tall > MOST_SCREENS} == {}
 
 
 MADE_UP = """<!doctype html><html lang="en"><head><title>Made up</title>

@@ -131,6 +131,9 @@ def test_the_page_lists_all_and_can_be_read_without_a_script(ledger):
     assert page.count("<li ") == len(ledger)
     assert re.findall(r'id="claim-([\w-]+)"', page) == ledger.id.tolist()
     assert '<p hidden><label>section <select name="section">' in page
+    assert page.count("<details>") == ledger.section.nunique()
+    holding = (ledger[ledger.section == "1"].verdict == HOLDS).sum()
+    assert f"<summary>Section 1: {holding} holds" in page or not holding
     assert page.count("<script>") == 1 and "http" not in page
     assert 'href="02_dataset.ipynb#cell-table-1"' in page
     assert ledger.id[0] in shown["text/plain"]

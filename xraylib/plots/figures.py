@@ -221,7 +221,7 @@ def plot_reliability(curves: dict) -> plt.Figure:
     Args:
         curves: name -> (confidence, accuracy, counts), of `metrics.reliability_curve`.
     """
-    figure, axes = plt.subplots(2, 1, figsize=(5, 5), sharex=True, height_ratios=(3, 1))
+    figure, axes = plt.subplots(2, 1, figsize=(5, 4.2), sharex=True, height_ratios=(3, 1))
     axes[0].plot([0, 1], [0, 1], color="black", linestyle=":", marker="", label="calibrated")
     width = 0.8 / len(curves) / max(len(counts) for *_, counts in curves.values())
     for number, (name, (confidence, accuracy, counts)) in enumerate(curves.items()):

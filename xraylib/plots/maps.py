@@ -15,8 +15,8 @@ def plot_maps(rows, outlines=None) -> plt.Figure:
         rows: sequence of (title, image uint8 (H, W), cells float (h, w)).
         outlines: bool (H, W) for each row: known regions whose borders are drawn.
     """
-    height = 2.15 * len(rows) + 0.3
-    figure, axes = plt.subplots(len(rows), 3, figsize=(7.2, height), squeeze=False)
+    height = 1.85 * len(rows) + 0.3
+    figure, axes = plt.subplots(len(rows), 3, figsize=(6.3, height), squeeze=False)
     for line, (title, image, cells) in zip(axes, rows, strict=True):
         line[0].imshow(image, cmap="gray", vmin=0, vmax=255)
         line[0].set_ylabel("{}\n{} x {} cells".format(title, *cells.shape), fontsize=9)

@@ -748,7 +748,7 @@ def lungs_attended() -> Judged:
 
 def best_layer() -> Judged:
     """Where do maps lie on the lesions most: at block6_conv2, or earlier?"""
-    table, run = kept_table("grad_cam_checks")
+    table, run = kept_table("known_networks")
     chosen = table[(table.check == "energy inside") & (table.network == "unconfounded")]
     chosen = chosen[chosen.maps == "network"]
     best = Row(chosen.loc[chosen.value.idxmax()])
@@ -870,6 +870,10 @@ FILTER = """
   const show = () => {
     for (const claim of claims)
       claim.hidden = choices.some(c => c.value && claim.dataset[c.name] !== c.value);
+    for (const part of box.querySelectorAll("details")) {
+      part.hidden = !part.querySelector("li:not([hidden])");
+      part.open = choices.some(c => c.value);
+    }
     count.textContent = `${claims.filter(c => !c.hidden).length} of ${claims.length} claims`;
   };
   for (const choice of choices) choice.addEventListener("change", show);
@@ -896,8 +900,8 @@ def claims_page(judged: pd.DataFrame) -> ClaimsPage:
         judged: as `judge_claims` gives.
 
     Returns:
-        an object that a notebook shows: a list that is read without a script; with one, claims
-        can be chosen by section and by verdict.
+        an object that a notebook shows: a list that is read without a script, a section unfolding
+        at a time; with one, claims can be chosen by section and by verdict.
     """
     return ClaimsPage(judged)
 
@@ -912,11 +916,22 @@ def _page(judged: pd.DataFrame) -> str:
             ("verdict", [v for v in VERDICTS if (judged.verdict == v).any()]),
         )
     )
+    parts = "\n".join(_part(*pair) for pair in judged.groupby("section", sort=False))
+    return (
+        f'<div class="claims"><p hidden>{choices}<output></output></p>\n{parts}\n'
+        f"<script>{FILTER}</script></div>"
+    )
+
+
+def _part(section: str, judged: pd.DataFrame) -> str:
+    """Fold the claims of a section behind how many there are of each verdict."""
+    where = section if section[0].isalpha() else f"Section {section}"
+    counts = judged.verdict.value_counts()
+    counted = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if name in counts)
     cards = "\n".join(_card(claim) for claim in judged.itertuples())
     return (
-        f'<div class="claims"><p hidden>{choices}<output></output></p>\n'
-        f'<ul style="list-style: none; padding: 0">\n{cards}\n</ul>'
-        f"<script>{FILTER}</script></div>"
+        f"<details><summary>{where}: {counted}</summary>\n"
+        f'<ul style="list-style: none; padding: 0">\n{cards}\n</ul></details>'
     )
 
 
