@@ -40,7 +40,7 @@ class Predictor:
         WeightsError: VGG16's weights are not at hand and could not be fetched.
     """
 
-    def __init__(self, head: studies.Head | None = None):
+    def __init__(self, head: "studies.Head | None" = None):  # quoted: no TensorFlow yet
         self.head = head or studies.load_shipped()
         self.views = {name: studies.VIEWS[name] for name in studies.SHIPPED.views}
         self.unet = lungs.load_unet("real", "in")
