@@ -90,6 +90,7 @@ def test_the_house_stays_small():
     assert len(FILES) <= 60
 
 
+@pytest.mark.slow
 def test_no_function_is_there_for_tests_only():
     """Each is named by other code of the package, a chapter, the book's tools or the ledger."""
     texts = {path: path.read_text("utf8") for path in FILES}

@@ -279,6 +279,7 @@ def run_quietly(module: str, *arguments, pipe: str = "") -> subprocess.Completed
     return subprocess.run(["bash", "-c", line + pipe], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_reader_who_stops_reading_gets_no_traceback(folder):
     done = run_quietly("xraylib.audit", folder, pipe=" | head -1")
     assert done.stdout.startswith("layout: ") and "Traceback" not in done.stderr
@@ -291,6 +292,7 @@ WRONG_FOLDERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["audit", "segment", "predict"])
 def test_a_wrong_folder_gets_the_same_words_from_every_command_and_no_tensorflow(tmp_path, module):
     (tmp_path / "empty").mkdir()
@@ -392,6 +394,7 @@ def test_no_two_drawn_patients_are_taken_for_copies(tmp_path):
     assert not findings.pairs["across the split"].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, exact, near", [("darkcovidnet", 1, 1), ("kermany", 1, 0)])
 def test_copies_among_the_real_radiographs(name, exact, near):
     folder = home("data") / name

@@ -71,6 +71,7 @@ def test_the_panel_holds_what_runs_the_chapter():
     assert order == sorted(order) and panel.count(":::") == 2
 
 
+@pytest.mark.slow
 def test_pages_load_a_typeface_and_no_icon_script(tmp_path):
     scripts = tmp_path / "_static/scripts"
     scripts.mkdir(parents=True)

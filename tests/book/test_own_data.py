@@ -27,6 +27,7 @@ def folder(tmp_path):
     return tmp_path / "set"
 
 
+@pytest.mark.slow
 def test_ten_lines_split_train_judge_and_explain_a_folder_of_any_classes(module_home, folder):
     page = (BOOK / "your_own_data.md").read_text("utf8")
     settings, ten, results = re.findall(r"```python\n(.+?)```", page, re.DOTALL)

@@ -149,6 +149,7 @@ def test_a_view_of_bands_forgets_exposure_and_contrast():
     assert np.array_equal(outside, seen == 0)
 
 
+@pytest.mark.slow
 def test_on_real_radiographs_the_shipped_classifier_knows_most_of_its_own(
     pretrained_file, monkeypatch, tmp_path
 ):

@@ -91,6 +91,7 @@ def test_interactions_are_half_the_difference_of_effects():
     assert effects["accuracy", "segmentation"] == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_the_sweep_judges_all_levels_on_the_same_unconfounded_phantoms(module_home):
     table = experiments.confounding_sweep(CONFIG, levels=(0.0, 1.0), views=("original",))
     paths = [sorted(part.path) for _, part in table.groupby("confounding")]
@@ -99,6 +100,7 @@ def test_the_sweep_judges_all_levels_on_the_same_unconfounded_phantoms(module_ho
     assert plots.plot_sweep(points).axes[0].get_legend() is not None
 
 
+@pytest.mark.slow
 def test_the_suspects_are_judged_on_both_kinds_of_test_image(manifest):
     table = experiments.run_suspects(manifest, CONFIG, outside=("white",))
     assert table.cell.unique().tolist() == ["white", "white, equalised"]

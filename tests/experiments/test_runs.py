@@ -182,6 +182,7 @@ def test_a_missing_class_is_told_before_anything_is_computed(manifest, no_traini
         run(EXPERIMENTS[1], manifest.assign(split=moved), CONFIG)
 
 
+@pytest.mark.slow
 def test_a_run_that_died_is_computed_to_its_end(finished, manifest, monkeypatch):
     """The process died after training, before anything was written; its folder was left."""
     config = CONFIG.but(epochs=2, seed=3)

@@ -48,6 +48,7 @@ def test_other_settings_are_another_run(pairs):
     assert len(folders) == 3
 
 
+@pytest.mark.slow
 def test_patience_ends_the_training(pairs, tmp_path):
     settings = TINY.but(epochs=5, patience=1, learning_rate=0.0)
     folder = training.train_unet(pairs, settings, tmp_path / "run")
@@ -66,6 +67,7 @@ def assert_goes_on(folder, run, pairs) -> None:
     assert not part.exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_like_an_undisturbed_one(run, pairs, tmp_path, monkeypatch):
     write = files.save_weights
 

@@ -609,6 +609,7 @@ def test_maps_of_the_classifier_are_those_of_the_textbook(classifier, layer):
         )
 
 
+@pytest.mark.slow
 def test_maps_of_the_pretrained_classifier_are_those_of_the_textbook(pretrained_file):
     keras.utils.set_random_seed(0)
     model = network.build_classifier("vgg16", weights_path=pretrained_file)

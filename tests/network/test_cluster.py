@@ -173,6 +173,7 @@ def test_without_dask_a_named_cluster_says_how_to_get_it(monkeypatch):
         network.connect_cluster()
 
 
+@pytest.mark.slow
 def test_dask_is_imported_by_functions_alone():
     """So that nothing of it is loaded where no cluster is named."""
     found = []

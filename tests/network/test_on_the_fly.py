@@ -49,6 +49,7 @@ def test_fresh_views_differ_each_time_and_still_ones_do_not(row):
     assert moving.shape == (150, 32, 32, 1) and len(moving) == 150
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::xraylib.metrics.counts.UndefinedMetricWarning")
 def test_an_experiment_runs_on_the_fly_and_its_head_loads(stand_in_vgg16):
     settings = SMALL.but(on_the_fly=True)

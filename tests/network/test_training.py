@@ -114,6 +114,7 @@ def test_without_validation(module_home, tmp_path):
     assert set(history) == {"epoch", "loss", "accuracy"} and len(history) == 1
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_head_and_another_another(undisturbed, tmp_path):
     head, history = undisturbed
     validation = VALIDATION[0][:4], VALIDATION[1][:4]

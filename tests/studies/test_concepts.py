@@ -184,6 +184,7 @@ def test_the_planted_concept_is_what_the_score_owes_most_to(found, cut, masks, a
     assert low < high < top.sensitivity
 
 
+@pytest.mark.slow
 def test_random_concepts_are_not_significant(cut, acts, gradients):
     drawn = [random_concept(cut, seed) for seed in range(12)]
     directions = concepts.fit_directions(drawn, acts, seed=1)
@@ -193,6 +194,7 @@ def test_random_concepts_are_not_significant(cut, acts, gradients):
     assert np.allclose(scores.sort_values("p").p_corrected.iloc[0], min(1, 12 * scores.p.min()))
 
 
+@pytest.mark.slow
 def test_the_test_over_splits_alone_raises_false_alarms(found, acts, gradients):
     directions = concepts.fit_directions(found, acts, n_random=40)
     alarms = concepts.false_alarms(directions, gradients)
@@ -250,6 +252,7 @@ def phantoms(stand_in_vgg16):
     return sources.provide(drawn)
 
 
+@pytest.mark.slow
 def test_tables_of_a_whole_set(phantoms):
     layer = "block2_conv2"
     found = studies.discover_concepts(phantoms, layer, "report", (12, 40), n_clusters=4, least=8)

@@ -38,6 +38,7 @@ def one_rate(monkeypatch):
     monkeypatch.setattr(tuning, "suggest", suggest)
 
 
+@pytest.mark.slow
 def test_a_study_begins_with_table_3_goes_on_and_its_best_is_judged(manifest, one_rate):
     first = tuning.run_study(manifest, CONFIG, n_trials=2)
     earlier = [trial.params for trial in first.trials]
@@ -96,6 +97,7 @@ def test_a_study_is_the_same_for_a_seed(manifest, module_home, monkeypatch):
     assert [t.params for t in first.trials[1:]] != [t.params for t in other.trials[1:]]
 
 
+@pytest.mark.slow
 def test_test_images_have_no_part_in_a_study(manifest, one_rate, monkeypatch):
     first = tuning.run_study(manifest, CONFIG, n_trials=1, name="whole")
     maps = np.array(network.extract_features(manifest, stacks.ORIGINAL, CONFIG.scaling))
