@@ -362,6 +362,52 @@ def test_two_sliders_and_a_link_that_leads_back(browser, folder):
     assert name.text.startswith("block1_conv2")
 
 
+SEEN = """
+const box = arguments[0].getBoundingClientRect();
+return box.top >= 0 && box.bottom <= innerHeight && box.left >= 0 && box.right <= innerWidth
+  && box.width > 120 && [box.top, box.left];
+"""
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [400, 1280])
+def test_a_map_is_held_beside_other_layers_classes_and_images_by_keyboard(browser, folder, width):
+    from selenium.webdriver import Keys
+
+    def find(name: str, where: str = "slider"):
+        return browser.find_element("css selector", f"#own [data-part={where}] [data-part={name}]")
+
+    def check_beside() -> None:
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", find("layer"))
+        held, moving = (
+            browser.execute_script(SEEN, one)
+            for one in (find("held").find_element("css selector", "img + img"), find("heat"))
+        )
+        assert held and moving and held[0] == moving[0] and held[1] > moving[1]
+
+    load(browser, folder.as_uri(), width)
+    take(browser, 1)
+    kept, caption = find("heat").get_attribute("src"), find("caption").text
+    find("hold").send_keys(Keys.SPACE)
+    find("layer").send_keys(Keys.ARROW_LEFT)
+    find("class").send_keys(Keys.ARROW_DOWN)
+    wait(browser, f"!document.querySelector('#own [data-part=heat]').src.endsWith({kept[-99:]!r})")
+    check_beside()
+    part(browser, "marker").send_keys(Keys.SPACE)  # the image changes, and what is held stays
+    settled(browser)
+    held = find("held")
+    assert held.text == f"held: {caption}"
+    assert held.find_element("css selector", "img + img").get_attribute("src") == kept
+    part(browser, "two").send_keys(Keys.SPACE)
+    wait(browser, "document.querySelectorAll('#own .xray-slider').length === 2")
+    check_beside()
+    assert find("class", "other").get_attribute("value") != find("class").get_attribute("value")
+    assert not find("held", "other").is_displayed()
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    find("hold").send_keys(Keys.SPACE)
+    assert not find("held").is_displayed()
+
+
 @needs_browser
 def test_by_keyboard_alone(browser, folder):
     from selenium.webdriver import ActionChains, Keys
