@@ -1,9 +1,9 @@
 """What the page "Your own radiograph" computes with, written beside it when the book is built.
 
-The scripts of TensorFlow.js come from npm, by version and SHA-256, and are kept in `XRAYLIB_HOME`.
-The weights are those of the package, as whole numbers with a scale for each output channel.
-Everything is a script, for a page opened from a file may load nothing else. The page asks for them
-at a click.
+The scripts of TensorFlow.js and dicom-parser come from npm, by version and SHA-256, and are kept in
+`XRAYLIB_HOME`. The weights are those of the package, as whole numbers with a scale for each output
+channel. Everything is a script, for a page opened from a file may load nothing else. The page asks
+for them at a click.
 """
 
 import gzip
@@ -26,7 +26,7 @@ from xraylib.config import CLASS_NAMES, IMAGE_SIZE, home
 from xraylib.maps import slider
 from xraylib.maps.slider import METHOD_NAMES, data_uri
 
-SCRIPTS = {  # npm package -> version, file in it, SHA-256; Apache License 2.0
+SCRIPTS = {  # npm package -> version, file in it, SHA-256; Apache License 2.0, and MIT
     "tf-core.min.js": (
         "@tensorflow/tfjs-core@4.22.0",
         "package/dist/tf-core.min.js",
@@ -41,6 +41,16 @@ SCRIPTS = {  # npm package -> version, file in it, SHA-256; Apache License 2.0
         "@tensorflow/tfjs-backend-wasm@4.22.0",
         "package/dist/tfjs-backend-wasm-simd.wasm",
         "77ebb28a6d34f371dbbf2086b7f2de8994acd8ea5a3cf1fa24d2c26c840cac7b",
+    ),
+    "dicomParser.min.js": (
+        "dicom-parser@1.8.21",
+        "package/dist/dicomParser.min.js",
+        "2b990e92de021a9c0d58f7dca693c95fa76be6398648b68441df9423de284a2b",
+    ),
+    "dicomParser.LICENSE.txt": (
+        "dicom-parser@1.8.21",
+        "package/LICENSE",
+        "01323491c1f1f1f8f738fa558e96ab0b07f1ca9ba70c79675e0a4beb41f156c1",
     ),
 }
 WASM = "tfjs-backend-wasm-simd.wasm"

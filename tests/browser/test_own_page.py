@@ -5,10 +5,14 @@ against the package at the end.
 """
 
 import base64
+import re
 import time
+from pathlib import Path
 
+import dicom_files
 import keras
 import numpy as np
+import pydicom.data
 import pytest
 from bad_files import CASES
 from chromium import (
@@ -23,6 +27,7 @@ from chromium import (
     show,
     violations,
 )
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 from scipy.stats import spearmanr
 from tools import build
 from tools import radiograph_page as page
@@ -216,7 +221,7 @@ def test_formulas_are_those_of_the_package(browser, folder):
 
 @needs_browser
 def test_files_are_read_or_refused_with_a_reason(browser, folder):
-    show(browser, f"{folder.as_uri()}/{BUILT}", 1280, "light")
+    load(browser, folder.as_uri())
     n_refused, read = 0, []
     for case in CASES:
         found = browser.execute_async_script(READ, base64.b64encode(case.content).decode())
@@ -236,6 +241,103 @@ def test_files_are_read_or_refused_with_a_reason(browser, folder):
 
 # the page takes the stored values, so neither is ever unpacked
 SKIPPED_BY_BROWSERS = ["text that unpacks to 20 MB.png", "colour profile that unpacks to 20 MB.png"]
+
+
+RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+SIGNED = (RAMP.astype(np.int16) - 2048) // 2
+VIEWS = [  # stored values, their bits, and what the file says of them
+    (RAMP.astype(np.uint8), 8, {}),
+    (RAMP, 12, {}),
+    (RAMP, 16, {}),  # fewer bits than declared
+    (RAMP * 16, 16, {"PhotometricInterpretation": "MONOCHROME1"}),
+    (RAMP // 4, 10, {"PresentationLUTShape": "INVERSE"}),
+    (SIGNED, 12, {}),
+    (SIGNED, 16, {"PixelPaddingValue": -1024, "PixelPaddingRangeLimit": -900}),
+    (RAMP, 12, {"PixelPaddingValue": 0, "PhotometricInterpretation": "MONOCHROME1"}),
+    (RAMP, 12, {"WindowCenter": [1500.5, 10], "WindowWidth": [1001, 10]}),
+    (RAMP, 12, {"WindowCenter": 900, "WindowWidth": 1, "RescaleSlope": 1, "RescaleIntercept": -9}),
+    (RAMP, 12, {"WindowCenter": 900, "WindowWidth": 700, "VOILUTFunction": "LINEAR_EXACT"}),
+    (SIGNED, 12, {"WindowCenter": 90, "WindowWidth": 700, "VOILUTFunction": "SIGMOID"}),
+    (
+        RAMP,
+        12,
+        {"WindowCenter": 2000, "WindowWidth": 3000, "RescaleSlope": 2, "RescaleIntercept": -99},
+    ),
+    (
+        RAMP,
+        12,
+        {"WindowCenter": -2047, "WindowWidth": 4096, "RescaleSlope": -1, "RescaleIntercept": 0},
+    ),
+    (RAMP, 12, {"RescaleSlope": -0.5, "RescaleIntercept": 7}),
+]
+
+
+def read_by_page(browser, content: bytes) -> dict:
+    return browser.execute_async_script(READ, base64.b64encode(content).decode())
+
+
+@needs_browser
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_dicom_gives_the_grey_values_of_the_package(browser, folder, tmp_path, syntax):
+    load(browser, folder.as_uri())
+    for stored, bits, tags in VIEWS:
+        path = dicom_files.write(tmp_path / "a.dcm", stored, bits, syntax, **tags)
+        found = read_by_page(browser, path.read_bytes())
+        assert "reason" not in found, (tags, found)
+        meant = images.read_grey(path)
+        np.testing.assert_array_equal(np.reshape(found["grey"], found["shape"]), meant, str(tags))
+
+
+@needs_browser
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom says what it finds strange
+def test_dicom_files_of_every_kind_are_read_as_the_package_does_or_refused(browser, folder):
+    load(browser, folder.as_uri())
+    test_files = Path(pydicom.data.__file__).with_name("test_files")
+    n_read, reasons = 0, []
+    for path in sorted(path for path in test_files.rglob("*") if path.is_file()):
+        found = read_by_page(browser, path.read_bytes())
+        if "reason" in found:
+            assert found["refused"] and re.search("[:;,] ", found["reason"]), (path.name, found)
+            reasons.append(found["reason"])
+            continue
+        meant = images.read_grey(path)
+        np.testing.assert_array_equal(np.reshape(found["grey"], found["shape"]), meant, path.name)
+        n_read += 1
+    assert n_read >= 30
+    for reason in ("compressed", "colour", "frames", "without an image", "preamble"):
+        assert any(reason in said for said in reasons), reason
+
+
+@needs_browser
+def test_dicom_that_is_no_grey_image_is_refused_with_a_way_out(browser, folder, tmp_path):
+    load(browser, folder.as_uri())
+    grey = RAMP.astype(np.uint8)
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.LUTData = [256, 0, 16], bytes(512)
+    refused = {
+        "colour or unknown (RGB)": {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3},
+        "12 frames": {"NumberOfFrames": 12},
+        "without an image": {"Rows": 0},
+        "60000 x 60000 pixels": {"Rows": 60_000, "Columns": 60_000},
+        "1 bits a pixel": {"BitsStored": 1},
+        "up to bit 15": {"HighBit": 15},
+        "in a table": {"VOILUTSequence": [table]},
+        "damaged DICOM file (rescale slope 0)": {"RescaleSlope": 0, "RescaleIntercept": 1},
+        "damaged DICOM file (too few bytes": {"Rows": 65},
+    }
+    contents = {
+        said: dicom_files.write(tmp_path / "a.dcm", grey, 8, **tags).read_bytes()
+        for said, tags in refused.items()
+    }
+    packed = dicom_files.write(tmp_path / "a.dcm", grey, 8, RLELossless)
+    contents["compressed or big endian (1.2.840.10008.1.2.5)"] = packed.read_bytes()
+    plain = dicom_files.write(tmp_path / "a.dcm", grey, 8).read_bytes()
+    contents["damaged DICOM file"] = plain[: len(plain) // 2]
+    for said, content in contents.items():
+        found = read_by_page(browser, content)
+        assert found.get("refused") and said in found["reason"], (said, found)
+        assert re.search("[:;] ", found["reason"]), found
+        assert len(found["reason"]) < 250
 
 
 @needs_browser
@@ -273,6 +375,13 @@ def test_a_file_that_is_chosen_is_answered_or_refused(browser, folder, tmp_path)
     view = images.resize(read_grey(right), config.IMAGE_SIZE)
     meant = explained(browser, view)["probs"]
     np.testing.assert_allclose(browser.execute_script("return xray.page.probs"), meant, atol=0.002)
+    stored = phantoms.make_phantom(1, 5).image.astype(np.uint16) * 16
+    before = browser.execute_script("return xray.page.version")
+    part(browser, "file").send_keys(str(dicom_files.write(tmp_path / "chest.dcm", stored, 12)))
+    wait(browser, f"xray.page.version > {before}")
+    settled(browser)
+    assert "chest.dcm" in part(browser, "called").text
+    check_quiet(browser, folder.as_uri(), BUILT)
 
 
 def png(image: np.ndarray) -> bytes:

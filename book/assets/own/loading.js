@@ -6,7 +6,8 @@ window.xray = window.xray || {};
 xray.loading = (() => {
   const here = document.currentScript.src;
   const MADE = new URL("made/", here).href;
-  const SCRIPTS = ["facts.js", "phantoms.js", "slider.js", "tf-core.min.js", "tf-backend-wasm.min.js"];
+  const SCRIPTS = ["facts.js", "phantoms.js", "slider.js", "dicomParser.min.js",
+    "tf-core.min.js", "tf-backend-wasm.min.js"];
 
   function script(name) {
     return new Promise((done, failed) => {

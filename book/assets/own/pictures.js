@@ -8,7 +8,7 @@ xray.pictures = (() => {
   const MOST_PIXELS = 50_000_000;
   const MOST_BYTES = 100_000_000;
   const RETRY = "copy or download it again";
-  const CONVERT = "this page reads PNG, JPEG and WebP: convert it to PNG";
+  const CONVERT = "this page reads PNG, JPEG, WebP and DICOM: convert it to PNG";
   const OTHERS = [ // how other files begin, and what to do about them
     ["GIF8", `a GIF image; ${CONVERT}`],
     ["BM", `a BMP image; ${CONVERT}`],
@@ -19,6 +19,8 @@ xray.pictures = (() => {
     ["%PDF", "a PDF document; export the image from it as PNG"],
     ["PK\x03\x04", "a ZIP archive; unpack it"],
     ["\x1f\x8b", "a gzip archive; unpack it"],
+    ["\x08\0", "perhaps a DICOM file without preamble; save it with one, or as PNG"],
+    ["\x02\0", "perhaps a DICOM file without preamble; save it with one, or as PNG"],
     ["version https://git-lfs", "a Git LFS pointer and not the image; fetch it with git lfs pull"],
     ["<", "a web page or drawing and not a photograph; download the image itself"],
   ];
@@ -31,9 +33,22 @@ xray.pictures = (() => {
     if (file.size > MOST_BYTES)
       throw new Refused(`${file.size.toLocaleString("en")} bytes; at most 100,000,000: shrink it`);
     const bytes = new Uint8Array(await file.arrayBuffer());
+    const isDicom = String.fromCharCode(...bytes.subarray(128, 132)) === "DICM";
+    const picture = isDicom ? xray.dicom.read(bytes) : await decode(bytes);
+    if (picture.grey.every((value) => value === picture.grey[0]))
+      throw new Refused("all pixels are alike: it shows nothing; choose another image");
+    return picture;
+  }
+
+  function checkSize(width, height) {
+    if (width * height > MOST_PIXELS)
+      throw new Refused(`${width} x ${height} pixels; at most 50,000,000: shrink it`);
+  }
+
+  /* Let the browser decode a PNG, JPEG or WebP file that is whole. */
+  async function decode(bytes) {
     const size = check(bytes);
-    if (size.width * size.height > MOST_PIXELS)
-      throw new Refused(`${size.width} x ${size.height} pixels; at most 50,000,000: shrink it`);
+    checkSize(size.width, size.height);
     if (size.width * size.height > 1032 * 8 * bytes.length)
       throw new Refused(`damaged image (too few bytes for its pixels): ${RETRY}`);
     let bitmap;
@@ -48,8 +63,6 @@ xray.pictures = (() => {
     if (size.bits === 16 && picture.grey.every((value) => value < 64))
       throw new Refused("16 bits a pixel, and only the lower ones hold something, of which a browser " +
         "shows the upper eight: save it with 8 bits, or use the package (python -m xraylib.predict)");
-    if (picture.grey.every((value) => value === picture.grey[0]))
-      throw new Refused("all pixels are alike: it shows nothing; choose another image");
     return picture;
   }
 
@@ -59,11 +72,8 @@ xray.pictures = (() => {
     if (text(0, 8) === "\x89PNG\r\n\x1a\n") return checkPng(bytes);
     if (text(0, 3) === "\xff\xd8\xff") return checkJpeg(bytes);
     if (text(0, 4) === "RIFF" && text(8, 12) === "WEBP") return checkWebp(bytes);
-    if (text(128, 132) === "DICM")
-      throw new Refused("a DICOM file; the package reads it (python -m xraylib.predict), this page " +
-        "does not: export it as PNG");
     const known = OTHERS.find(([start]) => text(0, start.length) === start);
-    throw new Refused(known ? known[1] : `not a PNG, JPEG or WebP image: ${RETRY}`);
+    throw new Refused(known ? known[1] : `not a PNG, JPEG, WebP or DICOM image: ${RETRY}`);
   }
 
   const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
@@ -245,5 +255,5 @@ xray.pictures = (() => {
     return result;
   }
 
-  return { Refused, read, check, resize, upscale, mirror, expose, mean, blur };
+  return { Refused, RETRY, checkSize, read, check, resize, upscale, mirror, expose, mean, blur };
 })();
