@@ -251,7 +251,8 @@ def test_keras_is_a_version_without_known_flaws_in_loading():
 
 WRITING = {"write_text", "write_bytes", "to_csv", "to_json", "save_weights", "savefig", "imwrite"}
 GUARDED_OTHERWISE = {  # in a folder that is renamed when whole or thrown away, or for going on
-    ("figures", "draw_png"),  # into memory
+    ("figures", "draw_pdf"),  # into memory
+    ("figures", "draw_png"),
     ("figures", "draw_svg"),
     ("pages", "add_typeface"),  # of a page that is being built
     ("pages", "compress_pictures"),
@@ -263,6 +264,7 @@ GUARDED_OTHERWISE = {  # in a folder that is renamed when whole or thrown away, 
     ("runs", "_compute"),
     ("runs", "_write_json"),
     ("slider", "answer"),
+    ("slider", "picture"),
     ("storage", "grow_array"),
     ("weights", "read_wheel_member"),
 }

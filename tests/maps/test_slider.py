@@ -1,6 +1,7 @@
 """The slider and the upload box as objects: what they hold with a kernel and without."""
 
 import base64
+import copy
 import io
 import json
 import re
@@ -9,9 +10,11 @@ from types import SimpleNamespace
 
 import cv2
 import keras
+import nbformat
 import numpy as np
 import pytest
 from keras import layers
+from nbclient import NotebookClient
 from PIL import Image
 
 from xraylib import maps
@@ -43,9 +46,15 @@ def slider(explainer, radiographs):
     return maps.layer_slider(explainer, radiographs, ["one", "other"], start={"class": "normal"})
 
 
+def run_by(monkeypatch, reader: bool) -> None:
+    """Let a kernel run, asked by a reader who can answer it or by a program that cannot."""
+    kernel = SimpleNamespace(get_parent=lambda: {"content": {"allow_stdin": reader}})
+    monkeypatch.setattr(slider_file, "get_ipython", lambda: SimpleNamespace(kernel=kernel))
+
+
 @pytest.fixture
 def kernel(monkeypatch):
-    monkeypatch.setattr(slider_file, "get_ipython", lambda: SimpleNamespace(kernel="runs"))
+    run_by(monkeypatch, reader=True)
 
 
 def pixels(uri: str) -> np.ndarray:
@@ -117,8 +126,45 @@ def test_a_title_cannot_break_out_of_the_page(explainer, radiographs):
     assert title not in slider.html
 
 
-def test_without_a_kernel_the_twin_is_there_alone(slider):
-    assert set(slider._repr_mimebundle_()) == {"text/plain", "text/html"}
+def test_without_a_reader_at_the_kernel_there_is_no_widget(slider, monkeypatch):
+    assert set(slider._repr_mimebundle_()) == {"text/plain", "text/html", "image/png"}
+    run_by(monkeypatch, reader=False)
+    assert slider_file.WIDGET_VIEW not in slider._repr_mimebundle_()
+
+
+def test_the_picture_for_print_shows_radiograph_cells_and_overlay(slider):
+    picture = Image.open(io.BytesIO(base64.b64decode(slider.picture))).convert("RGB")
+    assert picture.width > 2 * picture.height
+    shown = set(map(tuple, np.asarray(picture).reshape(-1, 3)))
+    cells = pixels(slider.frame(slider.start).cells)
+    assert set(map(tuple, cells.reshape(-1, 3))) <= shown
+
+
+@pytest.mark.slow
+def test_an_executed_slider_becomes_a_page_and_a_paper(tmp_path):
+    """As `jupyter nbconvert --to html` and `--to latex` do it, without Inkscape."""
+    exporters = pytest.importorskip("nbconvert.exporters")
+    cells = [
+        "import keras, numpy as np, matplotlib.pyplot as plt",
+        "from xraylib import maps, plots",
+        "plots.use_style()",
+        "image = keras.Input((16, 16, 1))",
+        "x = keras.layers.Conv2D(4, 3, activation='relu', name='conv1')(image)",
+        "model = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(x)))",
+        "radiograph = np.arange(256, dtype=np.uint8).reshape(16, 16)",
+    ]
+    sources = ["\n".join(cells), "maps.layer_slider(model, radiograph)", "plt.plot([1, 2]);"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in sources])
+    NotebookClient(notebook, kernel_name="python3").execute()
+    page, _ = exporters.HTMLExporter().from_notebook_node(copy.deepcopy(notebook))
+    assert page.count('<div class="xray-slider">') == 1
+    assert slider_file.WIDGET_VIEW not in page and "<svg" in page
+    paper, found = exporters.LatexExporter().from_notebook_node(copy.deepcopy(notebook))
+    kinds = {name.rpartition(".")[2]: content[:4] for name, content in found["outputs"].items()}
+    assert kinds["png"] == b"\x89PNG" and kinds["pdf"] == b"%PDF"
+    for name in found["outputs"]:
+        if not name.endswith("svg"):
+            assert name in paper
 
 
 def test_with_a_kernel_the_widget_comes_too(slider, kernel):

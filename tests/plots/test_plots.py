@@ -107,8 +107,10 @@ def test_a_grid_of_views_keeps_its_letters():
 def test_lines_are_shown_as_svg_and_radiographs_as_png():
     lines = plots.plot_intervals({"a": (0.5, 0.4, 0.6)}, "share")
     assert figures.draw_svg(lines).startswith("<?xml") and figures.draw_png(lines) is None
+    assert figures.draw_pdf(lines).startswith(b"%PDF")
     pictures = plots.plot_images([np.zeros((80, 80), np.uint8)])
-    assert figures.draw_svg(pictures) is None and figures.draw_png(pictures).startswith(b"\x89PNG")
+    assert figures.draw_svg(pictures) is None is figures.draw_pdf(pictures)
+    assert figures.draw_png(pictures).startswith(b"\x89PNG")
     matrix = plots.plot_confusion({"made up": np.eye(3, dtype=int)})
     assert figures.draw_svg(matrix), "a matrix is no radiograph"
 
@@ -123,7 +125,7 @@ def test_a_notebook_shows_each_figure_as_what_it_is():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
     NotebookClient(notebook, kernel_name="python3").execute()
     kinds = [[set(out.data) - {"text/plain"} for out in c.outputs] for c in notebook.cells[1:]]
-    assert kinds == [[{"image/svg+xml"}], [{"image/png"}]]
+    assert kinds == [[{"image/svg+xml", "application/pdf"}], [{"image/png"}]]
 
 
 def test_training_curves_have_a_line_for_each_experiment_and_the_reports_points():

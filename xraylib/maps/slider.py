@@ -21,6 +21,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from IPython import get_ipython
+from matplotlib.figure import Figure
 from PIL import Image
 
 from xraylib import images, metrics
@@ -319,7 +320,7 @@ def _as_images(radiographs, explainer: Explainer) -> np.ndarray:
 
 
 class LayerSlider:
-    """See `layer_slider`. Displaying it gives a widget and its `text/html` twin."""
+    """See `layer_slider`. Displaying it gives a widget, its `text/html` twin, and a picture."""
 
     def __init__(self, explainer: Explainer, radiographs, titles, layers, methods, start, regions):
         self.explainer = explainer
@@ -435,8 +436,34 @@ class LayerSlider:
         more = [play, outlined] if any(self.regions) else [play]
         return ipywidgets.VBox([*(controls[name] for name in order), *more, figure])
 
+    @property
+    def picture(self) -> str:
+        """The frame shown first as a picture for print, PNG in base64."""
+        image, method, asked, layer = self.start
+        cells = self.cells(image, method, layer)[asked]
+        ground = self.images[image]
+        ground = ground if ground.ndim == 3 else np.dstack([ground] * 3)
+        heat = colour(upscale(cells, self.explainer.size))
+        shown = {
+            "radiograph": ground,
+            "true cells": colour(upscale(cells, cells.shape)),
+            "overlay": 1 - (1 - heat / 255) * (1 - ground / 255),  # light is added, as on the page
+        }
+        figure = Figure(figsize=(7.5, 2.9), layout="constrained")
+        figure.suptitle(self.frame(self.start).caption, wrap=True, fontsize=10)
+        axes = figure.subplots(1, 3)
+        for axis, (name, picture) in zip(axes, shown.items(), strict=True):
+            axis.imshow(picture)
+            axis.set_title(name, fontsize=9)
+            axis.axis("off")
+        for y, x in np.argwhere(self._dead(layer)):
+            axes[1].plot([x - 0.5, x + 0.5], [y + 0.5, y - 0.5], color="white", linewidth=0.7)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=100)
+        return base64.b64encode(buffer.getvalue()).decode()
+
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return bundle(self, "layer slider")
+        return bundle(self, "layer slider") | {"image/png": self.picture}
 
 
 def _place(start: dict, name: str, options: list) -> int:
@@ -543,9 +570,13 @@ def uploaded(value) -> list[tuple[str, bytes]]:
 
 
 def bundle(shown, text: str) -> dict:
-    """Return what a notebook may choose from: the widget where a kernel runs, and its twin."""
+    """Return what a notebook may choose from: its twin, and the widget where a reader is there.
+
+    A program that runs a notebook cannot be asked for input, and what it writes has no kernel.
+    """
     data = {"text/plain": text, "text/html": shown.html}
-    if getattr(get_ipython(), "kernel", None) is not None:
+    kernel = getattr(get_ipython(), "kernel", None)
+    if kernel is not None and kernel.get_parent().get("content", {}).get("allow_stdin"):
         view = {"version_major": 2, "version_minor": 0, "model_id": shown.widget.model_id}
         data[WIDGET_VIEW] = view
     return data

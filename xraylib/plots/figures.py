@@ -28,7 +28,8 @@ HATCHES = {"normal": "", "pneumonia": "//", "COVID-19": ".."}
 def use_style() -> None:
     """Use the book's look for every figure that follows.
 
-    In a notebook a figure of lines is shown as SVG, one with radiographs as PNG.
+    In a notebook a figure of lines is shown as SVG, one with radiographs as PNG. The PDF beside
+    the SVG is for `jupyter nbconvert --to latex`, which could not take the SVG without Inkscape.
     """
     plt.style.use(STYLE)
     shell = get_ipython()
@@ -36,6 +37,7 @@ def use_style() -> None:
         plt.switch_backend(plt.get_backend())  # which sets its own formats, once
         formatters = shell.display_formatter.formatters
         formatters["image/svg+xml"].for_type(Figure, draw_svg)
+        formatters["application/pdf"].for_type(Figure, draw_pdf)
         formatters["image/png"].for_type(Figure, draw_png)
 
 
@@ -51,6 +53,15 @@ def draw_svg(figure: Figure) -> str | None:
         return None
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def draw_pdf(figure: Figure) -> bytes | None:
+    """Return a figure of lines as PDF, nothing for one with pictures."""
+    if has_pictures(figure):
+        return None
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="pdf", bbox_inches="tight", metadata={"CreationDate": None})
     return buffer.getvalue()
 
 
