@@ -74,17 +74,24 @@ def leave_hospitals_out(pairs: pd.DataFrame, hospitals) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def hospital_rows(weights, unseen: pd.DataFrame, trained_on: str) -> list[dict]:
+def hospital_rows(weights, unseen: pd.DataFrame, trained_on: str, hearts=()) -> list[dict]:
     """Judge one U-Net on one hospital that it has not seen.
 
+    Args:
+        weights: as in `lungs.load_unet`.
+        unseen: the hospital's pairs.
+        trained_on: what to call the training set.
+        hearts: the maps to judge, of `lungs.HEART`; without, the automatic one, "drawn", and the
+            one of the hospital's own convention.
+
     Returns:
-        a row for each map (the automatic one, "drawn", and the one of that hospital's own
-        convention), and one more for the healthy lungs alone: trained_on, judged_on, map, and
-        `summarise_overlap`.
+        a row for each map, and one more for the healthy lungs alone: trained_on, judged_on, map,
+        and `summarise_overlap`.
     """
-    own, healthy = unseen.heart.iloc[0], unseen[unseen.label == CLASS_NAMES[0]]
-    parts = [(unseen, lungs.HEART[0], ""), (unseen, own, "")]
-    parts += [(healthy, own, ", healthy")] if len(healthy) else []
+    hearts = hearts or (lungs.HEART[0], unseen.heart.iloc[0])
+    parts = [(unseen, heart, "") for heart in hearts]
+    healthy = unseen[unseen.label == CLASS_NAMES[0]]
+    parts += [(healthy, hearts[-1], ", healthy")] if len(healthy) else []
     rows = []
     for part, heart, kind in parts:
         row = {"trained_on": trained_on, "judged_on": part.source.iloc[0] + kind, "map": heart}
