@@ -342,6 +342,7 @@ def plot_effects(table) -> plt.Figure:
             axis.plot(row.effect, place, color="#0072B2", marker="o")
         axis.set(xlabel=f"change of {measure}", yticks=range(len(part)))
         axis.set_yticklabels(part.factor)
+        axis.locator_params(axis="x", nbins=5)
         axis.grid(axis="x")
     axis.invert_yaxis()
     return figure
