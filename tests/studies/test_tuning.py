@@ -8,7 +8,7 @@ from conftest import settle_in
 from test_stacks import draw_manifest
 
 from xraylib import data, experiments, metrics, network, plots
-from xraylib.config import CLASS_NAMES, COVID, RunConfig
+from xraylib.config import CLASS_NAMES, COVID, PROFILES, RunConfig, profile
 from xraylib.studies import stacks, tuning
 from xraylib.studies.stacks import LOGISTIC
 
@@ -36,6 +36,14 @@ def one_rate(monkeypatch):
         return plain(trial, config).but(**kept)
 
     monkeypatch.setattr(tuning, "suggest", suggest)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_settings_of_every_profile_are_within_its_search(name):
+    config = profile(name)
+    study = optuna.create_study()
+    study.enqueue_trial(tuning._searched(config))
+    assert tuning._searched(tuning.suggest(study.ask(), config)) == tuning._searched(config)
 
 
 @pytest.mark.slow

@@ -30,11 +30,11 @@ DRAWS = 300  # of patients, for the interval of the calibration error
 
 def suggest(trial: optuna.Trial, config: RunConfig) -> RunConfig:
     """Return the settings of Table 3 as a trial proposes them; the profile's own are among them."""
-    step = 5 if config.epochs % 5 == 0 else 1
+    step, batch = 5 if config.epochs % 5 == 0 else 1, config.batch_size
     return config.but(
         learning_rate=trial.suggest_float("learning_rate", 1e-4, 3e-3, log=True),
         decay=trial.suggest_float("decay", 1e-5, 1e-2, log=True),
-        batch_size=trial.suggest_categorical("batch_size", [50, 100, 200]),
+        batch_size=trial.suggest_categorical("batch_size", [batch // 2, batch, 2 * batch]),
         upsampling_rate=trial.suggest_float("upsampling_rate", 0.0, 0.5, step=0.1),
         epochs=trial.suggest_int("epochs", step, config.epochs, step=step),
     )
