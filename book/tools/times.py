@@ -29,7 +29,7 @@ def fill(readme: str, seconds: dict[str, float], profile: str) -> str:
     note = (
         f"*Seconds of a first run with the profile `{profile}` on {os.cpu_count()} cores "
         f"({platform.machine()}), without a GPU,\non {date.today():%d %B %Y}. "
-        "Two run at a time, the last ones first: they compute what several share.*"
+        "Two run at a time, the longest and the last ones first: they compute what several share.*"
     )
     filled = ROW.sub(lambda row: f"{row[1]} {seconds[row[2]]:.0f} |", readme)
     return NOTE.sub(note, filled)
