@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from importlib import resources
 
 import numpy as np
 import pandas as pd
@@ -146,6 +147,19 @@ def test_only_a_leak_makes_noise_predictable(lab):
     means = [float(mean) for mean in re.findall(r"mean ([\d.]+) %", text)]
     assert means[0] > means[1] + 20, text
     assert "This draw by patient: 0 patients are on both sides" in text
+
+
+@needs_browser
+def test_the_books_own_scripts_fold_no_part_of_a_lab(browser, lab):
+    pytest.importorskip("sphinx_togglebutton", reason="comes with the extra `book`")
+    script = resources.files("sphinx_togglebutton") / "_static" / "togglebutton.js"
+    start = "var togglebuttonSelector = '.toggle, .admonition.dropdown', toggleOpenOnPrint = 'true',"
+    start += " toggleHintShow = 'Click to show', toggleHintHide = 'Click to hide';"
+    browser.execute_script(start + script.read_text("utf8"))
+    folded = "[class*=toggle]"  # what it folds, and the buttons that it adds
+    assert not browser.find_elements("css selector", f".lab {folded}, {folded}:has(.lab)")
+    switches = lab("counterfactual").find_elements("css selector", "input[type=checkbox]")
+    assert [switch.is_displayed() for switch in switches] == [True, True]
 
 
 @needs_browser

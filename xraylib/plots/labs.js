@@ -43,7 +43,7 @@
     const input = make("input", { type: "checkbox", autocomplete: "off" });
     input.checked = on;
     input.addEventListener("change", () => changed(input.checked));
-    return make("label", { class: "toggle" }, input, text);
+    return make("label", { class: "lab-switch" }, input, text);
   };
   const button = (text, pressed) => {
     const element = make("button", { type: "button" }, text);
