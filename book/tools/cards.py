@@ -13,7 +13,6 @@ from PIL import Image
 
 from xraylib import files, images, sources
 
-WORDS_A_MINUTE = 200
 THUMBNAIL = (480, 270)  # pixels
 SENTENCE_END = re.compile(r"(?<=[.?!])\s+(?=[A-Z])")
 SPECIAL = re.compile(r"([\\`*_{}\[\]$])")  # what Markdown would read as a sign of its own
@@ -90,9 +89,8 @@ def title(chapter: nbformat.NotebookNode) -> str:
 
 
 def minutes(chapter: nbformat.NotebookNode) -> int:
-    """Return how long the prose of a chapter takes to read."""
-    prose = [cell.source for cell in chapter.cells if cell.cell_type == "markdown"]
-    return max(1, round(len(" ".join(prose).split()) / WORDS_A_MINUTE))
+    """Return how long a chapter takes to read, as it says itself."""
+    return int(re.search(r"(\d+) minutes to read", "".join(c.source for c in chapter.cells))[1])
 
 
 def finding(chapter: nbformat.NotebookNode) -> str:

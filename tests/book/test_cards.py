@@ -26,7 +26,7 @@ def chapter(*kinds) -> nbformat.NotebookNode:
         "text/plain": "The report. So.\nThis book. Right on 12.5 % [3.1, 40.2] of 26. And so on."
     }
     outputs = [new_output("display_data", data) for data in (*map(shown.get, kinds), box)]
-    prose = new_markdown_cell("# 7 A chapter\n\n" + "word " * 700)
+    prose = new_markdown_cell("# 7 A chapter\n\n**Time.** 4 minutes to read, one to run.")
     return new_notebook(cells=[prose, new_code_cell("code", outputs=outputs)])
 
 

@@ -121,10 +121,10 @@ def class_rows(matrix, class_names) -> list[dict]:
     """
     matrix = _counts(matrix)
     check_lengths(matrix=matrix, class_names=class_names)
-    columns = {"precision": precision(matrix), "recall": recall(matrix)}
-    columns["specificity"] = specificity(matrix)
-    with warnings.catch_warnings():  # precision and recall have said it
+    with warnings.catch_warnings():  # the NaN in the row says it
         warnings.simplefilter("ignore", UndefinedMetricWarning)
+        columns = {"precision": precision(matrix), "recall": recall(matrix)}
+        columns["specificity"] = specificity(matrix)
         columns |= {f"f{beta}": f_beta(matrix, beta) for beta in (1, 2)}
     rows = [
         {"class": name, "n": int(matrix[k].sum())} | {c: float(v[k]) for c, v in columns.items()}

@@ -473,7 +473,7 @@ LEADS = (  # of an ECG, each from its electrode to the cable at the patient's le
 
 
 def draw_effusion(where, patient: Patient, chest: Chest, frame: Frame, breath, rng) -> Lesion:
-    """Draw fluid that fills the lungs from below and blunts the angle at the wall.
+    """Draw fluid in the pleural space: it hides the lung from below and blunts its angle.
 
     Args:
         where: one of `EFFUSIONS`.

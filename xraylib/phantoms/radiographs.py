@@ -121,7 +121,7 @@ class Phantom:
     label: int  # id into CLASS_NAMES
     source: str  # the simulated hospital: a key of SOURCES
     marker_mask: np.ndarray  # bool (size, size): where the source's burnt-in marker lies
-    effusion_mask: np.ndarray  # bool (size, size): where fluid fills a lung
+    effusion_mask: np.ndarray  # bool (size, size): where fluid hides a lung
     device_mask: np.ndarray  # bool (size, size): tube, leads and line
 
 
