@@ -153,7 +153,9 @@ def test_only_a_leak_makes_noise_predictable(lab):
 def test_the_books_own_scripts_fold_no_part_of_a_lab(browser, lab):
     pytest.importorskip("sphinx_togglebutton", reason="comes with the extra `book`")
     script = resources.files("sphinx_togglebutton") / "_static" / "togglebutton.js"
-    start = "var togglebuttonSelector = '.toggle, .admonition.dropdown', toggleOpenOnPrint = 'true',"
+    start = (
+        "var togglebuttonSelector = '.toggle, .admonition.dropdown', toggleOpenOnPrint = 'true',"
+    )
     start += " toggleHintShow = 'Click to show', toggleHintHide = 'Click to hide';"
     browser.execute_script(start + script.read_text("utf8"))
     folded = "[class*=toggle]"  # what it folds, and the buttons that it adds

@@ -140,8 +140,8 @@ UNET_OF_ITS_MAKERS = {
 # Section 3.2.3 describes the U-Net as in its first paper; its makers' build_model.py has this.
 UNET_DESCRIBED = {"kernel": 3, "pool": 2, "padding": "none", "last kernel": 1, "outputs": 2}
 UNET_IN_CODE = {"kernel": 3, "pool": 2, "padding": "same", "last kernel": 3, "outputs": 1}
-# Where the code in the authors' repository does something else than the report says. Figure 7 was
-# drawn by gradCam_images.py: the titles in the figure and the names of its files are that script's.
+# Where the code in the authors' repository does something else than the report says. Figure 7
+# seems to be drawn by gradCam_images.py: its titles and the names of its files are that script's.
 FIGURE_7_DRAWN_BY = ("gradCam_images.py", "apply_gradcam.py")
 RELEASED_CODE = {
     "up-sampling": ("data_module.py", "leaves the lines that add COVID-19 images as comments"),
