@@ -781,7 +781,8 @@ def rising_curve() -> Judged:
         f"{row.accuracy:.3f} with {row.images:.0f} images"
         for row in (table.iloc[0], table.iloc[-1])
     )
-    number = f"read as: more data, more accuracy; {first}, {last.removesuffix(' images')}{Row(table.iloc[-1]).n}{run}"
+    number = f"read as: more data, more accuracy; {first}, {last.removesuffix(' images')}"
+    number += f"{Row(table.iloc[-1]).n}{run}"
     return as_share(np.diff(table.accuracy) > 0, number)
 
 
