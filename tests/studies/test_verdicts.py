@@ -69,6 +69,23 @@ def test_verdicts_follow_a_runs_intervals(monkeypatch, ends, lowered, not_raised
     assert studies.judge_claim("has_effect", "any; x").verdict == changed
 
 
+@pytest.mark.parametrize(
+    ("frame", "equalised", "verdict"),
+    [(-0.1, -0.1, HOLDS), (-0.1, 0.1, FAILS), (0.1, -0.1, FAILS), (0.1, 0.1, HOLDS)],
+)
+def test_one_suspect_is_singled_out_if_it_alone_does_harm(monkeypatch, frame, equalised, verdict):
+    found = {"white frame in place of black": frame, "white in place of black": 0.2}
+    rows = [effects(high - 0.05, high).assign(factor=name) for name, high in found.items()]
+    harmless = effects(-0.1, 0.1).assign(factor="equalisation")
+    tables = {
+        "suspects": pd.concat([*rows, harmless]).assign(tested_on="original"),
+        "effects": effects(equalised - 0.05, equalised).assign(factor="equalisation"),
+    }
+    monkeypatch.setattr(report, "load_table", lambda profile, name: tables[name])
+    judged = studies.judge_claim("suspects_untold", "")
+    assert judged.verdict == verdict and "white frame" in judged.number
+
+
 def test_rows_are_compared_by_their_intervals(monkeypatch):
     rows = [("a", 0.9, 0.8, 0.95), ("b", 0.5, 0.4, 0.6), ("c", 0.7, 0.55, 0.85)]
     table = pd.DataFrame(rows, columns=["view", "recall", "recall_low", "recall_high"])
