@@ -709,7 +709,7 @@ def _effects(name: str, factors) -> tuple[list[tuple[float, float]], str]:
         row = row_where(table, f"measure=accuracy, factor={factor}")
         points = [100 * end for end in row.interval("effect")]
         ends.append(points[1:])
-        said = factor.replace("tested_on=", "tested on images ")
+        said = factor.replace("tested_on=original", "tested on original images")
         texts.append(f"{said} {in_words(points, '+.1f')} points{row.n}{run}")
     return ends, "; ".join(texts)
 
