@@ -80,6 +80,7 @@ def test_a_name_that_is_no_text_loses_no_row_and_a_dark_image_is_flagged(
     assert "nearly black" in found["dark.png"]["flag"] and found["a.png"]["flag"] == ""
 
 
+@pytest.mark.slow
 def test_maps_lie_over_the_image_in_its_own_size(stand_in_vgg16, folder, tmp_path):
     out = tmp_path / "maps"
     predict.predict_folder(folder, maps=out)

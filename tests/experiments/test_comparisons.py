@@ -25,6 +25,7 @@ def grid(manifest):
     return experiments.run_grid(manifest, CONFIG, views)
 
 
+@pytest.mark.slow
 def test_the_grid_judges_every_image_once_in_every_pair(grid, manifest):
     pairs = grid.groupby(["train_view", "test_view"])
     assert len(pairs) == 4

@@ -316,6 +316,7 @@ def test_layers_within_an_inner_model_are_explained_as_in_one_flat_model(images,
     assert live_cells(again, "conv1").shape == (SIDE, SIDE)
 
 
+@pytest.mark.slow
 def test_a_sequential_model_with_a_model_of_keras_in_it(images):
     base = keras.applications.MobileNetV2((32, 32, 3), include_top=False, weights=None)
     model = keras.Sequential(
@@ -624,6 +625,7 @@ def test_maps_of_the_pretrained_classifier_are_those_of_the_textbook(pretrained_
         )
 
 
+@pytest.mark.slow
 def test_the_whole_classifier_has_15_layers_and_dead_cells_where_the_pool_leaves_them(classifier):
     model, explainer = classifier, Explainer(classifier)
     names = conv_layers(model)

@@ -99,6 +99,7 @@ def test_only_images_called_right_are_taken(cases):
     assert len(comparison.called_right(LooksAtThePlace(), mixed, n=1)) == 1
 
 
+@pytest.mark.slow
 def test_everything_for_one_run(model, cases, monkeypatch):
     monkeypatch.setattr(comparison, "fast_explainer", lambda run: Explainer(run.load_model()))
 

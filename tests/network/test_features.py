@@ -285,6 +285,7 @@ def test_earlier_taps_are_averaged_down_and_stand_beside_block5(stand_in_vgg16, 
     np.testing.assert_allclose(both[..., :512], expected, rtol=2e-2, atol=1e-2 * expected.max())
 
 
+@pytest.mark.slow
 def test_the_whole_vgg16_gives_its_maps(whole_home, tmp_path):
     """On all of VGG16, and not on the thin twin of the other tests."""
     manifest = make_manifest(tmp_path / "images", 2)

@@ -196,6 +196,7 @@ def test_softmax():
     np.testing.assert_allclose(probs.sum(axis=1), 1, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_pretrained_features_are_vgg16s(pretrained_file):
     """With the pretrained weights, the base gives what Keras' own VGG16 gives."""
     own = keras.applications.VGG16(include_top=False, weights=str(pretrained_file))

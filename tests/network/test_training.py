@@ -65,6 +65,7 @@ def borrowed(config: RunConfig) -> keras.Model:
     return fast._compiled_head(policy, config.learning_rate, config.decay)
 
 
+@pytest.mark.slow
 def test_one_epoch_is_that_of_the_textbook_loop(module_home, tmp_path):
     """`fit_head` computes what `train_head` does, the plain way, from the same seed."""
     config = CONFIG.but(epochs=1)
@@ -85,6 +86,7 @@ def test_one_epoch_is_that_of_the_textbook_loop(module_home, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_textbook_loop_has_an_entry_for_each_epoch(module_home):
     history = network.train_head(network.build_head(), MAPS, LABELS, CONFIG.but(epochs=2))
     assert [row["epoch"] for row in history] == [1, 2]
@@ -129,6 +131,7 @@ def test_the_same_seed_trains_the_same_head_and_another_another(undisturbed, tmp
     assert not np.allclose(stack.predict_logits(other, VALIDATION[0]), expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_several_views_are_all_trained_on(module_home, tmp_path):
     """Nothing but the second view tells the classes apart, so it must have been seen."""
     blank = np.zeros_like(MAPS)
