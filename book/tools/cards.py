@@ -89,8 +89,9 @@ def title(chapter: nbformat.NotebookNode) -> str:
 
 
 def minutes(chapter: nbformat.NotebookNode) -> int:
-    """Return how long a chapter takes to read, as it says itself."""
-    return int(re.search(r"(\d+) minutes to read", "".join(c.source for c in chapter.cells))[1])
+    """Return how long a chapter takes to read, as it says itself; 1 where it does not."""
+    said = re.search(r"(\d+) minutes to read", "".join(cell.source for cell in chapter.cells))
+    return int(said[1]) if said else 1
 
 
 def finding(chapter: nbformat.NotebookNode) -> str:
