@@ -55,7 +55,8 @@ class Predictor:
 
     def answer(self, seen: dict) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities (B, 3), and which images are unlike all classes, bool (B,)."""
-        features = np.concatenate([studies.describe(seen[name]) for name in self.views], axis=1)
+        described = {name: studies.describe(views) for name, views in seen.items()}
+        features = studies.SHIPPED.look(described)
         return self.head.probs(features), self.head.is_unlike(features)
 
     def heatmap(self, seen: dict, mask: np.ndarray, class_id: int) -> np.ndarray:

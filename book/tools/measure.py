@@ -91,7 +91,7 @@ def hospitals_curve(name: str) -> pd.DataFrame:
 def hospitals_unseen(name: str) -> pd.DataFrame:
     """The recipe in hospitals left out, chosen each time without them; all, and each alone."""
     recipes = studies.all_recipes()
-    features, manifest = real_hospitals()
+    features, manifest = real_hospitals({view for recipe in recipes for view in recipe.views})
     judged = studies.judge_unseen(features, manifest, recipes)
     known = judged[judged.label != studies.OTHER]
     chosen = str(studies.choose(features, manifest, recipes))

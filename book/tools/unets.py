@@ -88,14 +88,14 @@ def hospital_rows(weights, unseen: pd.DataFrame, trained_on: str, hearts=()) -> 
         a row for each map, and one more for the healthy lungs alone: trained_on, judged_on, map,
         and `summarise_overlap`.
     """
-    hearts = hearts or (lungs.HEART[0], unseen.heart.iloc[0])
-    parts = [(unseen, heart, "") for heart in hearts]
-    healthy = unseen[unseen.label == CLASS_NAMES[0]]
-    parts += [(healthy, hearts[-1], ", healthy")] if len(healthy) else []
-    rows = []
-    for part, heart, kind in parts:
-        row = {"trained_on": trained_on, "judged_on": part.source.iloc[0] + kind, "map": heart}
-        rows.append(row | summarise_overlap(judge_unet(weights, part, heart)))
+    source, rows = unseen.source.iloc[0], []
+    for heart in hearts or (lungs.HEART[0], unseen.heart.iloc[0]):
+        judged = judge_unet(weights, unseen, heart)
+        row = {"trained_on": trained_on, "judged_on": source, "map": heart}
+        rows.append(row | summarise_overlap(judged))
+    healthy = judged[judged.label == CLASS_NAMES[0]]
+    if len(healthy):
+        rows.append(row | {"judged_on": f"{source}, healthy"} | summarise_overlap(healthy))
     return rows
 
 

@@ -30,7 +30,8 @@ DRAWS = 300  # of patients, for the interval of the calibration error
 
 def suggest(trial: optuna.Trial, config: RunConfig) -> RunConfig:
     """Return the settings of Table 3 as a trial proposes them; the profile's own are among them."""
-    step, batch = 5 if config.epochs % 5 == 0 else 1, config.batch_size
+    step = 5 if config.epochs % 5 == 0 else 1
+    batch = config.batch_size
     return config.but(
         learning_rate=trial.suggest_float("learning_rate", 1e-4, 3e-3, log=True),
         decay=trial.suggest_float("decay", 1e-5, 1e-2, log=True),

@@ -374,12 +374,11 @@ def load_shipped() -> Head:
     return Head(**{name: array if array.ndim else float(array) for name, array in arrays.items()})
 
 
-def build_models(head: Head, views=SHIPPED.views) -> dict[str, keras.Model]:
+def build_models(head: Head) -> dict[str, keras.Model]:
     """Build the classifier as flat models, one for each view, so that maps can be asked for.
 
     Args:
-        head: of two questions.
-        views: what its features were made of, in their order.
+        head: of two questions, on the features of the shipped recipe's views.
 
     Returns:
         name of a view -> a model from images (B, size, size, 1) to scores (B, 3), linear in the
@@ -387,6 +386,7 @@ def build_models(head: Head, views=SHIPPED.views) -> dict[str, keras.Model]:
         disease those of "sick" plus those of being this one.
     """
     of_class = np.array([[-1, 1, 1], [0, -1, 1]], np.float32)  # (question, class)
+    views = SHIPPED.views
     parts = np.split(head.weights @ of_class, len(views))
     models = {}
     for name, part in zip(views, parts, strict=True):
