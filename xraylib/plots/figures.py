@@ -49,19 +49,19 @@ def has_pictures(figure: Figure) -> bool:
 
 def draw_svg(figure: Figure) -> str | None:
     """Return a figure of lines as SVG, nothing for one with pictures."""
-    return _draw_lines(figure, io.StringIO(), "svg", "Date")
+    if has_pictures(figure):
+        return None
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return buffer.getvalue()
 
 
 def draw_pdf(figure: Figure) -> bytes | None:
     """Return a figure of lines as PDF, nothing for one with pictures."""
-    return _draw_lines(figure, io.BytesIO(), "pdf", "CreationDate")
-
-
-def _draw_lines(figure: Figure, buffer, kind: str, date: str):
-    """Draw without the date, so that equal figures are equal files."""
     if has_pictures(figure):
         return None
-    figure.savefig(buffer, format=kind, bbox_inches="tight", metadata={date: None})
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="pdf", bbox_inches="tight", metadata={"CreationDate": None})
     return buffer.getvalue()
 
 
