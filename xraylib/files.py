@@ -21,12 +21,7 @@ class WriteError(OSError):
 
 
 def check_folder(path) -> Path:
-    """Return the path of a folder that is there.
-
-    Raises:
-        FileNotFoundError: no such folder.
-        NotADirectoryError: it is a file.
-    """
+    """Return the path of a folder; `FileNotFoundError` or `NotADirectoryError` where it is none."""
     path = Path(path)
     if path.is_dir():
         return path
@@ -49,10 +44,7 @@ def run_command(main) -> None:
     """End the process with what a command returns, quietly where the reader stops reading.
 
     `python -m xraylib.audit FOLDER | head` closes the pipe after ten lines: no reason for a
-    traceback. An interrupt from the keyboard is none either.
-
-    Args:
-        main: a function without arguments that returns an exit code.
+    traceback, and an interrupt from the keyboard is none either. `main` returns an exit code.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's log is not the command's
     try:
@@ -68,24 +60,17 @@ def run_command(main) -> None:
 
 @contextmanager
 def writing(path):
-    """Turn an `OSError` within a `with` block into a `WriteError` that names `path`.
-
-    Raises:
-        WriteError: with the `errno` of the error that the block ended with.
-    """
+    """Turn an `OSError` within a `with` block into a `WriteError` that names `path`."""
     try:
         yield
     except WriteError:
         raise
     except OSError as error:
-        raise WriteError(error.errno, _advice(path, error), str(path)) from error
-
-
-def _advice(path, error: OSError) -> str:
-    reason = error.strerror or str(error)  # h5py's errors carry no number, only a text
-    full = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-    way_out = "free some space" if error.errno in full else "make it writable"
-    return f"cannot be written ({reason}): {way_out}, or set XRAYLIB_HOME to another folder"
+        reason = error.strerror or str(error)  # h5py's errors carry no number, only a text
+        full = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        way_out = "free some space" if error.errno in full else "make it writable"
+        advice = f"cannot be written ({reason}): {way_out}, or set XRAYLIB_HOME to another folder"
+        raise WriteError(error.errno, advice, str(path)) from error
 
 
 @contextmanager
@@ -93,16 +78,9 @@ def whole_file(path):
     """Yield a temporary path; when the block ends well, its file is given the name `path`.
 
     The file is flushed to the disk before it is renamed, so that not even a power cut leaves half
-    of it. When the block fails, nothing is left behind and a file that was there stays.
-
-    Args:
-        path: the path of the file to write; its folder must be there.
-
-    Yields:
-        a path in the same folder with the same ending, for Keras looks at the ending.
-
-    Raises:
-        WriteError: the file cannot be written: full disk, read-only folder.
+    of it. When the block fails, nothing is left behind and a file that was there stays. The
+    temporary path has the same folder, which must be there, and the same ending, at which Keras
+    looks. A `WriteError` says that the disk is full or the folder read-only.
     """
     path = Path(path)
     part = path.with_name(f".part-{uuid.uuid4().hex[:8]}-{path.name}")
@@ -112,7 +90,8 @@ def whole_file(path):
             flush(part)
             part.replace(path)
     finally:
-        _remove(part)
+        with suppress(OSError):  # the folder is gone or read-only: the error under way says so
+            part.unlink(missing_ok=True)
 
 
 def flush(path) -> None:
@@ -134,17 +113,10 @@ def write_bytes(path, content: bytes) -> None:
 
 
 def save_weights(model, path) -> None:
-    """Write a Keras model's weights, whole or not at all.
+    """Write a Keras model's weights, and its optimiser's if it has one, whole or not at all.
 
     HDF5 takes the process down with it when the disk fills up in the middle of a file. So a file
-    of that size is written first, which fails in a way that can be told.
-
-    Args:
-        model: its weights are saved, and its optimiser's when it has one.
-        path: ends in `.weights.h5`.
-
-    Raises:
-        WriteError: the file cannot be written.
+    of that size is written first, which fails as a `WriteError`. `path` ends in `.weights.h5`.
     """
     variables = [*model.variables, *getattr(getattr(model, "optimizer", None), "variables", [])]
     size = sum(4 * math.prod(variable.shape) for variable in variables)
@@ -164,11 +136,7 @@ def name_folder(part: Path, folder: Path) -> None:
 
 @contextmanager
 def locked(path):
-    """Hold the lock of a file or folder while a `with` block makes it.
-
-    Raises:
-        WriteError: the lock file beside it cannot be written.
-    """
+    """Hold the lock of a file or folder, or raise `WriteError`, while a `with` block makes it."""
     lock = FileLock(f"{path}.lock")
     with writing(path):
         lock.acquire()
@@ -176,8 +144,3 @@ def locked(path):
         yield
     finally:
         lock.release()
-
-
-def _remove(part: Path) -> None:
-    with suppress(OSError):  # the folder is gone or read-only: the error under way says so
-        part.unlink(missing_ok=True)

@@ -152,7 +152,8 @@ def annotators_agree() -> pd.DataFrame:
     Raises:
         FileNotFoundError: a set is missing.
     """
-    copies, wholes = sources.read_set_table("darkcovidnet", "metadata.csv"), experts.whole_images()
+    copies = sources.read_set_table("darkcovidnet", "metadata.csv")
+    wholes = sources.covid_marks().set_index("filename")
     both = copies[copies["mask"].isin(sources.fitting_masks()) & copies.filename.isin(wholes.index)]
     place, masks = home("data") / "darkcovidnet" / "masks", {}
     for row in both.itertuples():

@@ -98,8 +98,8 @@ def test_no_images(folder):
 @pytest.mark.parametrize("column", COLUMNS)
 def test_a_manifest_without_a_column(folder, column):
     manifest = data.from_metadata(folder).drop(columns=column)
-    with pytest.raises(ManifestError, match=f"needs the columns {column}"):
-        data.check_manifest(manifest)
+    with pytest.raises(ManifestError, match=f"no column {column}"):
+        data.check_manifest(manifest, folder)
 
 
 def test_a_data_folder_may_be_made_of_links(folder, tmp_path):
@@ -233,10 +233,10 @@ def test_an_unclear_table_says_what_was_found(folder, content, message):
 def test_missing_labels_and_nan_in_a_manifest_are_missing_text(folder):
     manifest = data.from_metadata(folder)
     manifest["source"] = [None, float("nan"), pd.NA]
-    assert data.check_manifest(manifest).source.tolist() == ["", "", ""]
+    assert data.check_manifest(manifest, folder).source.tolist() == ["", "", ""]
     manifest.loc[1, "label"] = None
     with pytest.raises(ManifestError, match=r"1 images have no label \(first: .*1.png\)"):
-        data.check_manifest(manifest)
+        data.check_manifest(manifest, folder)
 
 
 def test_label_ids_name_the_label_that_is_none(folder):

@@ -42,13 +42,13 @@ def table(descriptor: list[int], values: np.ndarray) -> Dataset:
 def test_stored_bits_are_spread_over_the_grey_values(tmp_path, bits, dtype):
     top = 2**bits - 1
     stored = np.array([[0, top // 4, top // 2, top]], dtype)
-    grey = reading._read_dicom(write(tmp_path / "a.dcm", stored, bits))
+    grey = images.read_grey(write(tmp_path / "a.dcm", stored, bits))
     assert grey.dtype == np.uint8 and grey.shape == (1, 4)
     np.testing.assert_array_equal(grey, np.round(stored / top * 255))
 
 
 def test_eight_bits_stay_as_they_are(tmp_path):
-    np.testing.assert_array_equal(reading._read_dicom(write(tmp_path / "a.dcm", RAMP8, 8)), RAMP8)
+    np.testing.assert_array_equal(images.read_grey(write(tmp_path / "a.dcm", RAMP8, 8)), RAMP8)
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14])
@@ -90,50 +90,50 @@ def test_negative_padding_may_be_written_unsigned(tmp_path):
 
 def test_signed_values(tmp_path):
     stored = np.array([[-2048, 0, 2047]], np.int16)
-    grey = reading._read_dicom(write(tmp_path / "a.dcm", stored, 12))
+    grey = images.read_grey(write(tmp_path / "a.dcm", stored, 12))
     assert grey.tolist() == [[0, 128, 255]]
 
 
 def test_monochrome1_is_inverted(tmp_path):
     path = write(tmp_path / "a.dcm", RAMP8, 8, PhotometricInterpretation="MONOCHROME1")
-    np.testing.assert_array_equal(reading._read_dicom(path), 255 - RAMP8)
+    np.testing.assert_array_equal(images.read_grey(path), 255 - RAMP8)
 
 
 @pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
 def test_an_inverse_presentation_is_inverted_once(tmp_path, kind):
     shown = {"PhotometricInterpretation": kind, "PresentationLUTShape": "INVERSE"}
     path = write(tmp_path / "a.dcm", RAMP8, 8, **shown)
-    np.testing.assert_array_equal(reading._read_dicom(path), 255 - RAMP8)
+    np.testing.assert_array_equal(images.read_grey(path), 255 - RAMP8)
 
 
 def test_the_first_window_is_applied(tmp_path):
     stored = np.array([[0, 1000, 1500, 2000, 4095]], np.uint16)
     window = {"WindowCenter": [1500.5, 10], "WindowWidth": [1001, 10]}
-    grey = reading._read_dicom(write(tmp_path / "a.dcm", stored, 12, **window))
+    grey = images.read_grey(write(tmp_path / "a.dcm", stored, 12, **window))
     assert grey.tolist() == [[0, 0, 128, 255, 255]]
     inverted = write(
         tmp_path / "b.dcm", stored, 12, PhotometricInterpretation="MONOCHROME1", **window
     )
-    np.testing.assert_array_equal(reading._read_dicom(inverted), 255 - grey)
+    np.testing.assert_array_equal(images.read_grey(inverted), 255 - grey)
 
 
 def test_rescaling_comes_before_the_window(tmp_path):
     stored = np.array([[0, 500, 1000]], np.uint16)
     rescaled = {"RescaleSlope": 2, "RescaleIntercept": -1000}
     path = write(tmp_path / "a.dcm", stored, 12, WindowCenter=0.5, WindowWidth=2001, **rescaled)
-    assert reading._read_dicom(path).tolist() == [[0, 128, 255]]  # -1000, 0 and 1000
+    assert images.read_grey(path).tolist() == [[0, 128, 255]]  # -1000, 0 and 1000
 
 
 @pytest.mark.parametrize("window", [{}, {"WindowCenter": -2047, "WindowWidth": 4096}])
 def test_a_negative_slope_turns_the_grey_values_round(tmp_path, window):
     stored = np.array([[0, 4095]], np.uint16)
     path = write(tmp_path / "a.dcm", stored, 12, RescaleSlope=-1, RescaleIntercept=0, **window)
-    assert reading._read_dicom(path).tolist() == [[255, 0]]
+    assert images.read_grey(path).tolist() == [[255, 0]]
 
 
 def test_rescaling_alone_changes_nothing_to_see(tmp_path):
     path = write(tmp_path / "a.dcm", RAMP8, 8, RescaleSlope=3, RescaleIntercept=-7)
-    np.testing.assert_array_equal(reading._read_dicom(path), RAMP8)
+    np.testing.assert_array_equal(images.read_grey(path), RAMP8)
 
 
 def test_tables(tmp_path):
@@ -141,14 +141,14 @@ def test_tables(tmp_path):
     shown = np.round(values / 65535 * 255).reshape(16, 16)
     lut = [table([256, 0, 16], values)]
     voi = write(tmp_path / "a.dcm", RAMP8, 8, VOILUTSequence=lut)
-    np.testing.assert_array_equal(reading._read_dicom(voi), shown)
+    np.testing.assert_array_equal(images.read_grey(voi), shown)
     modality = write(tmp_path / "b.dcm", RAMP8, 8, ModalityLUTSequence=lut)
-    np.testing.assert_array_equal(reading._read_dicom(modality), shown)
+    np.testing.assert_array_equal(images.read_grey(modality), shown)
 
 
 def test_compressed_without_loss(tmp_path):
     path = write(tmp_path / "a.dcm", RAMP8, 8, RLELossless)
-    np.testing.assert_array_equal(reading._read_dicom(path), RAMP8)
+    np.testing.assert_array_equal(images.read_grey(path), RAMP8)
 
 
 def test_compressed_as_jpeg_like_the_challenge(tmp_path):
@@ -157,7 +157,7 @@ def test_compressed_as_jpeg_like_the_challenge(tmp_path):
     Image.fromarray(smooth).save(content, "JPEG", quality=95)
     pixels = encapsulate([content.getvalue()])
     path = write(tmp_path / "a.dcm", smooth, 8, JPEGBaseline8Bit, PixelData=pixels)
-    assert np.abs(reading._read_dicom(path).astype(int) - smooth).max() <= 3
+    assert np.abs(images.read_grey(path).astype(int) - smooth).max() <= 3
 
 
 def test_read_grey_of_images_takes_dicom_under_any_name(tmp_path):
@@ -225,14 +225,14 @@ def test_lossless_compressions_give_the_pixels_of_the_uncompressed_file():
 def test_text_called_dicom_is_refused(tmp_path):
     (tmp_path / "a.dcm").write_text("not DICOM at all, " * 20)
     with pytest.raises(ImageError, match="a.dcm: not a DICOM file"):
-        reading._read_dicom(tmp_path / "a.dcm")
+        images.read_grey(tmp_path / "a.dcm")
 
 
 def test_places_without_a_file(tmp_path):
     with pytest.raises(ImageError, match="gone.dcm: no such file"):
-        reading._read_dicom(tmp_path / "gone.dcm")
+        images.read_grey(tmp_path / "gone.dcm")
     with pytest.raises(ImageError, match="is a directory"):
-        reading._read_dicom(tmp_path)
+        images.read_grey(tmp_path)
 
 
 REFUSED = {
@@ -251,7 +251,7 @@ REFUSED = {
 def test_what_is_no_radiograph_is_refused(tmp_path, tags, message):
     path = write(tmp_path / "a.dcm", RAMP8, 8, **tags)
     with pytest.raises(ImageError, match=f"a.dcm: {'.*' if message[0] == 'P' else ''}{message}"):
-        reading._read_dicom(path)
+        images.read_grey(path)
 
 
 def test_a_file_without_pixels_is_refused(tmp_path):
@@ -260,34 +260,34 @@ def test_a_file_without_pixels_is_refused(tmp_path):
     del file.PixelData
     file.save_as(path)
     with pytest.raises(ImageError, match="a.dcm: damaged DICOM file"):
-        reading._read_dicom(path)
+        images.read_grey(path)
 
 
 def test_huge_dimensions_are_refused_before_decoding(tmp_path, monkeypatch):
     path = write(tmp_path / "a.dcm", RAMP8, 8, Rows=60_000, Columns=60_000)
     monkeypatch.setattr(reading, "_dicom_to_grey", lambda *arguments: pytest.fail("decoded"))
     with pytest.raises(ImageError, match="60000 x 60000 pixels; at most 100,000,000"):
-        reading._read_dicom(path)
+        images.read_grey(path)
 
 
 def test_huge_files_are_refused_before_parsing(tmp_path, monkeypatch):
     path = write(tmp_path / "a.dcm", RAMP8, 8)
     monkeypatch.setattr(reading, "MAX_BYTES", 100)
     with pytest.raises(ImageError, match="bytes; at most 100"):
-        reading._read_dicom(path)
+        images.read_grey(path)
 
 
 def test_deflated_files_are_refused_before_unpacking(tmp_path):
     path = write(tmp_path / "a.dcm", RAMP8, 8, DeflatedExplicitVRLittleEndian)
     with pytest.raises(ImageError, match="a deflated DICOM file"):
-        reading._read_dicom(path)
+        images.read_grey(path)
 
 
 def test_a_compression_without_decoder_is_named(tmp_path):
     pixels = encapsulate([b"\xff\xd8 some lossless JPEG"])
     path = write(tmp_path / "a.dcm", RAMP8, 8, JPEGLosslessSV1, PixelData=pixels)
     with pytest.raises(ImageError, match=r"a.dcm: compressed as JPEG Lossless.*plugin: pip"):
-        reading._read_dicom(path)
+        images.read_grey(path)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
@@ -296,7 +296,7 @@ def test_truncated_files_are_refused(tmp_path, share):
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(ImageError, match="a.dcm: "):
-        reading._read_dicom(path)
+        images.read_grey(path)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom says what it finds strange
@@ -310,7 +310,7 @@ def test_flipped_bytes_give_an_image_or_a_clear_error(tmp_path):
             damaged[place] = rng.integers(0, 256)
         path.write_bytes(damaged)
         try:
-            grey = reading._read_dicom(path)
+            grey = images.read_grey(path)
         except ImageError as error:
             assert str(error).startswith(str(path))
         else:

@@ -1,4 +1,3 @@
-import time
 
 import cv2
 import numpy as np
@@ -58,21 +57,3 @@ def test_a_mask_stays_a_mask():
         fitted = arrivals.fit_mask(mask, shape)
         assert fitted.dtype == bool and fitted.shape == shape
         assert fitted[:, shape[1] // 2 :].all() and not fitted[:, : shape[1] // 2].any()
-
-
-def test_results_come_in_order():
-    squares = arrivals.in_parallel(lambda x: x * x, list(range(50)), 4, "squares")
-    assert squares == [x * x for x in range(50)]
-
-
-def test_the_first_error_stops_what_has_not_begun():
-    begun = []
-
-    def work(item):
-        begun.append(item)
-        time.sleep(0.002)
-        raise OSError("the disk is full")
-
-    with pytest.raises(OSError, match="the disk is full"):
-        arrivals.in_parallel(work, list(range(10_000)), 2, "work")
-    assert len(begun) < 10_000

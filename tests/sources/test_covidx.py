@@ -291,7 +291,7 @@ def test_published_lists_decide_where_they_are_at_hand(parts):
 
 def test_loading_again_assembles_nothing(parts, monkeypatch):
     first = load()
-    monkeypatch.setattr(covidx, "build_covidx", lambda *arguments: pytest.fail("again"))
+    monkeypatch.setattr(covidx, "locate", lambda *arguments: pytest.fail("again"))
     pd.testing.assert_frame_equal(load(), first)
 
 

@@ -36,8 +36,8 @@ def load_manifest(folder, class_names=CLASS_NAMES) -> pd.DataFrame:
     """Read the manifest of a data set that lies on the disk; nothing is fetched or drawn.
 
     Args:
-        folder: a folder with `images/` and `metadata.csv`, or with a folder of images for each
-            class, see `from_class_folders`.
+        folder: with `images/` and `metadata.csv`, see `from_metadata`; or with a folder of images
+            for each class, see `from_class_folders`.
         class_names: the labels that there may be; None for any.
 
     Returns:
@@ -45,8 +45,7 @@ def load_manifest(folder, class_names=CLASS_NAMES) -> pd.DataFrame:
         for phantoms, `lesion_path, marker_path`; paths absolute, missing text "".
 
     Raises:
-        FileNotFoundError: there is no such folder; says what fetches a data set.
-        NotADirectoryError: it is a file.
+        FileNotFoundError, NotADirectoryError: there is no such folder.
         ManifestError: the data are there but wrong.
     """
     folder = Path(folder)
@@ -62,27 +61,24 @@ def load_manifest(folder, class_names=CLASS_NAMES) -> pd.DataFrame:
 
 
 def from_metadata(folder, class_names=CLASS_NAMES) -> pd.DataFrame:
-    """Read a folder with `images/`, `masks/` and a `metadata.csv`.
+    """Read a folder with `images/`, `masks/` and a `metadata.csv`, as `load_manifest`.
 
-    Args:
-        folder: `metadata.csv` has at least the columns filename, label and patient_id;
-            filename is relative to `images/`, mask (and lesion, marker) to `masks/`
-            (`lesions/`, `markers/`). A column split names train, val or test, or is empty.
-        class_names: as in `load_manifest`.
+    The table has at least the columns filename, label and patient_id. The filename is relative to
+    `images/`; mask, lesion and marker, where there are any, to `masks/`, `lesions/` and
+    `markers/`. A column split names train, val or test, or is empty.
     """
     folder = Path(folder).absolute()
     table = read_table(folder / "metadata.csv", ("filename", "label", "patient_id"))
+    lacking = {"source", "view", "mask", "split"} - set(table)
+    table = table.assign(**dict.fromkeys(lacking, ""))
     manifest = pd.DataFrame({"path": [str(folder / "images" / name) for name in table.filename]})
     for column in ("label", "patient_id", "source", "view"):
-        manifest[column] = table.get(column, "")
+        manifest[column] = table[column]
     for column in ("mask", "lesion", "marker"):
-        if column == "mask" or column in table:
-            names = table.get(column, pd.Series("", index=table.index))
-            manifest[f"{column}_path"] = [
-                str(folder / f"{column}s" / name) if name else "" for name in names
-            ]
-    named = table.get("split", pd.Series("", index=table.index))
-    manifest["split"] = [SETS.get(name.lower(), name) for name in named]
+        if column in table:
+            places = [str(folder / f"{column}s" / name) if name else "" for name in table[column]]
+            manifest[f"{column}_path"] = places
+    manifest["split"] = [SETS.get(name.lower(), name) for name in table.split]
     strange = sorted(set(manifest.split) - {"", *SETS.values()})
     if strange:
         raise ManifestError(
@@ -93,11 +89,9 @@ def from_metadata(folder, class_names=CLASS_NAMES) -> pd.DataFrame:
 
 
 def from_class_folders(folder, class_names=CLASS_NAMES) -> pd.DataFrame:
-    """Read a folder of class folders; every image counts as a patient of its own.
+    """Read a folder of class folders, as `load_manifest`; every image is a patient of its own.
 
-    Args:
-        folder: has a folder for each class that it holds, see `read_folder` for the layouts.
-        class_names: as in `load_manifest`; the folders are called so.
+    The folders are called by `class_names`; see `read_folder` for the layouts.
     """
     folder = Path(folder).absolute()
     manifest, _ = read_folder(folder)
@@ -187,14 +181,8 @@ def read_table(path, needed=()) -> pd.DataFrame:
     """Read a table of text as spreadsheets write it; missing text is "".
 
     Commas, semicolons or tabs, with or without spaces after them; UTF-8, UTF-16, or the code page
-    1252 of western Windows.
-
-    Args:
-        needed: columns that must be there.
-
-    Raises:
-        ManifestError: empty, not text, rows of unequal length, or a column is missing; says what
-            was found.
+    1252 of western Windows. A `ManifestError` says what was found where it is empty, not text, of
+    rows of unequal length, or lacks one of the columns that are `needed`.
     """
     content = Path(path).read_bytes()
     encoding = next((e for mark, e in ENCODINGS.items() if content.startswith(mark)), "utf-8")
@@ -236,26 +224,15 @@ def _rows(text: str) -> list[list[str]]:
     return [row for row in reader if any(field.strip() for field in row)]
 
 
-def check_manifest(
-    manifest: pd.DataFrame, folder: Path | None = None, class_names=CLASS_NAMES
-) -> pd.DataFrame:
+def check_manifest(manifest: pd.DataFrame, folder: Path, class_names=CLASS_NAMES) -> pd.DataFrame:
     """Check the contract of a manifest and return it, missing text as "".
 
-    Args:
-        folder: if given, every file must lie below it.
-        class_names: the labels that there may be; None for any.
-
-    Raises:
-        ManifestError: one error that lists every missing column, unknown label, doubled path,
-            missing file and file outside the folder.
+    Every file must lie below the folder, and every label be one of `class_names` (None for any).
+    One `ManifestError` lists all unknown labels, doubled paths, missing files and files outside.
     """
-    missing = [column for column in COLUMNS if column not in manifest]
-    if missing:
-        raise ManifestError(f"a manifest needs the columns {', '.join(missing)}: add them")
-    if len(manifest) == 0:
-        raise ManifestError("1 faults in the manifest:\nno images")
     manifest = check_columns(manifest, filled=("path", "label"), text=COLUMNS)
-    faults = [
+    faults = [] if len(manifest) else ["no images"]
+    faults += [
         f"{path}: unknown label {label!r}"
         for path, label in zip(manifest.path, manifest.label, strict=True)
         if class_names is not None and label not in class_names
@@ -263,13 +240,12 @@ def check_manifest(
     faults += [f"{path}: listed twice" for path in manifest.path[manifest.path.duplicated()]]
     paths = [p for c in FILE_COLUMNS if c in manifest for p in manifest[c] if p]
     faults += [f"{path}: no such file" for path in paths if not Path(path).is_file()]
-    if folder is not None:
-        # normalised but not resolved: a data folder may itself be made of links
-        faults += [
-            f"{path}: outside {folder}"
-            for path in paths
-            if ".." in Path(path).parts or not Path(path).is_relative_to(folder)
-        ]
+    # normalised but not resolved: a data folder may itself be made of links
+    faults += [
+        f"{path}: outside {folder}"
+        for path in paths
+        if ".." in Path(path).parts or not Path(path).is_relative_to(folder)
+    ]
     if faults:
         raise ManifestError(f"{len(faults)} faults in the manifest:\n" + "\n".join(faults))
     return manifest
@@ -329,11 +305,7 @@ def class_names_of(manifest: pd.DataFrame) -> tuple:
 
 
 def label_ids(manifest: pd.DataFrame, class_names=CLASS_NAMES) -> np.ndarray:
-    """Return the labels as int64 ids (N,) into `class_names`.
-
-    Raises:
-        ManifestError: a label is missing, or is none of them.
-    """
+    """Return the labels as int64 ids (N,) into `class_names`; a `ManifestError` names others."""
     labels = check_columns(manifest, ("label",)).label
     strange = sorted(set(labels) - set(class_names), key=str)
     if strange:

@@ -37,10 +37,8 @@ def split_images(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
     Returns:
         a copy whose column `split` is `train`, `val` or `test`. When the shares are rounded down,
         one or two images of a class are left over: they stay out ("") among the report's classes,
-        as the authors left them, and train among classes of one's own.
-
-    Raises:
-        ManifestError: an image has no label.
+        as the authors left them, and train among classes of one's own. A `ManifestError` says that
+        an image has no label.
     """
     labels = check_columns(manifest, ("label",)).label
     left_over = "" if set(labels) <= set(CLASS_NAMES) else "train"
@@ -59,18 +57,13 @@ def split_images(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
 def split_patients(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Split by patient, in the same fractions: all images of a patient lie on one side.
 
-    Patients are grouped by the rarest class that they have. In each group whole patients fill the
-    test set, then validation, then training, until each holds its share of images.
-
-    Args:
-        manifest: one row per image, any labels, every row with a patient_id.
-        seed: decides the order in which patients are dealt.
+    Patients are grouped by the rarest class that they have. In each group whole patients, in an
+    order that the seed decides, fill the test set, then validation, then training, until each
+    holds its share of images.
 
     Returns:
-        a copy whose column `split` is `train`, `val` or `test`.
-
-    Raises:
-        ManifestError: an image has no label or no patient_id.
+        a copy of the manifest whose column `split` is `train`, `val` or `test`. A `ManifestError`
+        says that an image has no label or no patient_id.
     """
     checked = check_columns(manifest, ("label", "patient_id"))
     rarest = rarest_class(checked)
@@ -95,7 +88,6 @@ def split_patients(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def rarest_class(manifest: pd.DataFrame) -> pd.Series:
     """Return for each patient_id the rarest of the classes that the patient's images show."""
-    manifest = check_columns(manifest, ("label", "patient_id"))
     counts = manifest.label.value_counts()
     rarest_first = sorted(counts.index, key=lambda name: (counts[name], name))
     return manifest.groupby("patient_id").label.agg(
@@ -114,11 +106,8 @@ def split_manifest(manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
 def split_folds(manifest: pd.DataFrame, config: RunConfig) -> list[pd.DataFrame]:
     """Cut into folds with equal shares of each class; each fold is the test set once.
 
-    Args:
-        config: `folds`, `seed`, and `split_by`: `patient` keeps patients together.
-
-    Returns:
-        `config.folds` copies of the manifest whose column `split` is `train` or `test`.
+    Returns `config.folds` copies of the manifest whose column `split` is `train` or `test`. With
+    `config.split_by` set to `patient` a patient's images stay together.
     """
     by_patient = config.split_by == "patient"
     checked = check_columns(manifest, ("label", "patient_id") if by_patient else ("label",))
@@ -136,12 +125,8 @@ def split_folds(manifest: pd.DataFrame, config: RunConfig) -> list[pd.DataFrame]
 def shared_patients(manifest: pd.DataFrame) -> pd.DataFrame:
     """List the patients who stand on more than one side of a split.
 
-    Args:
-        manifest: a manifest with its column `split` filled.
-
-    Returns:
-        one row per patient: patient_id, and the number of images in each set; empty when none.
-        Images without a patient_id are left out: nobody knows whose they are.
+    Returns one row per patient: patient_id, and the number of images in each set; empty when none.
+    Images without a patient_id are left out: nobody knows whose they are.
     """
     manifest = check_columns(manifest, text=("patient_id", "split"))
     known = manifest[(manifest.patient_id != "") & (manifest.split != "")]
@@ -154,8 +139,7 @@ def shared_patients(manifest: pd.DataFrame) -> pd.DataFrame:
 def counts_table(manifest: pd.DataFrame) -> pd.DataFrame:
     """Count the images in each set by class, with totals: the report's Table 1.
 
-    Args:
-        manifest: any labels; images that are in no set are not counted.
+    Any labels will do; images that are in no set are not counted.
     """
     manifest = check_columns(manifest, ("label",), ("split",))
     used = manifest[manifest.split != ""]
@@ -178,7 +162,7 @@ def upsampled_batches(
 
     The other classes come once, in a new order. Images of the rare class (the report's: COVID-19)
     are dealt from a shuffled pack, which is shuffled again when it is used up, so that all come
-    equally often.
+    equally often. Report, section 2.
 
     Args:
         labels: ids or names (N,), or one-hot rows (N, C).
@@ -188,10 +172,8 @@ def upsampled_batches(
         rare_class: the class to up-sample, an id or a name as in `labels`.
 
     Yields:
-        int (B,), places in `labels`. Report, section 2.
-
-    Raises:
-        ValueError: the rate is out of range, or the images that it needs are not there.
+        int (B,), places in `labels`. A `ValueError` says that the rate is out of range, or that
+        the images that it needs are not there.
     """
     is_rare = check_rate(labels, batch_size, rate, rare_class)
     rare, others = np.flatnonzero(is_rare), np.flatnonzero(~is_rare)
@@ -211,12 +193,7 @@ def upsampled_batches(
 
 
 def check_rate(labels, batch_size: int, rate: float, rare_class=COVID) -> np.ndarray:
-    """Return which images are of the rare class, bool (N,).
-
-    Raises:
-        ValueError: the labels are no ids, names or one-hot rows, or batches of this size cannot
-            hold this share.
-    """
+    """Return which images are of the rare class, bool (N,); the checks of `upsampled_batches`."""
     is_rare = _of_class(labels, rare_class)
     called = CLASS_NAMES[COVID] if rare_class == COVID else rare_class
     if not 0 <= rate < 1:

@@ -73,15 +73,22 @@ def read_grey(path) -> np.ndarray:
     A PNG file is checked by its checksums; rows that its writer left out are black. JPEG has no
     checksums: a file cut short is found, a few wrong bytes in its middle may not be.
 
+    DICOM gives what a viewer shows at first. Stored values go through the file's rescale slope and
+    intercept (or its modality table), then through its first VOI window (or its VOI table), and
+    are inverted where low values are bright. Without a window the range of the stored bits, or of
+    the fewer bits that the values fill, is spread over 0..255. Padding is left out of it, and
+    black. DICOM PS3.3, sections C.11.1 (modality), C.11.2 (VOI), C.7.5.1.1.2 (padding).
+
     Args:
-        path: the path of a PNG or JPEG file of 1, 8 or 16 bit, grey, palette, RGB, RGBA or CMYK; or
-            of a DICOM file, see `_read_dicom`.
+        path: a PNG or JPEG file of 1, 8 or 16 bit, grey, palette, RGB, RGBA or CMYK; or a DICOM
+            file with one grey image of 8 to 16 bits, plain or compressed, also without preamble.
 
     Returns:
         uint8 (H, W), 0 black to 255 white.
 
     Raises:
-        ImageError: no such file, another format, damaged, or more than `MAX_PIXELS`.
+        ImageError: no such file, another format, no radiograph, damaged, compressed in a way that
+            needs a plugin, or more than `MAX_PIXELS`.
     """
     path = Path(path)
     try:
@@ -214,10 +221,8 @@ FEW_LEVELS = 32  # a radiograph of 8 bits has 150 and more grey values
 def flag_image(image: np.ndarray) -> str:
     """Say what makes an image doubtful: nearly black, nearly white, few grey values; or "".
 
-    Such an image was mostly written with a range that is not its own. It is read all the same.
-
-    Args:
-        image: uint8 (H, W).
+    Such an image, uint8 (H, W), was mostly written with a range that is not its own. It is read
+    all the same.
 
     >>> flag_image(np.tile(np.arange(16, dtype=np.uint8), (32, 1)))
     'nearly black, 16 grey values'
@@ -234,11 +239,7 @@ def flag_image(image: np.ndarray) -> str:
 
 
 def read_radiograph(path) -> np.ndarray:
-    """Decode as `read_grey`, and refuse an image of one grey value: no command can use it.
-
-    Raises:
-        ImageError: as `read_grey`; or all pixels are alike.
-    """
+    """Decode as `read_grey`; an `ImageError`, too, for one grey value, which no command can use."""
     image = read_grey(path)
     if image.min() == image.max():
         raise ImageError(path, "all pixels are alike: it shows nothing, export it again")
@@ -251,7 +252,7 @@ MOST_SOFT, MOST_OF_ONE = 0.05, 0.01  # of the pixels: the soft edge of a mask, n
 
 
 def read_mask(path, shape: tuple[int, int] | None = None, empty: bool = True) -> np.ndarray:
-    """Read a mask file. The grey values that it holds decide what is inside.
+    """Read a PNG or JPEG file of a mask. The grey values that it holds decide what is inside.
 
     Of two values, whatever they are, the higher is inside: 0 and 1, 1 and 2, black and red. More
     than two must lie near 0 and 255, but for a soft edge; then what is brighter than half is
@@ -259,7 +260,6 @@ def read_mask(path, shape: tuple[int, int] | None = None, empty: bool = True) ->
     turned inside out, and is refused.
 
     Args:
-        path: the path of a PNG or JPEG file.
         shape: (H, W) of the image that the mask belongs to; other sizes raise.
         empty: whether a mask without any pixel inside is taken; what is cut by it needs one.
 
@@ -311,8 +311,6 @@ MASK_FOLDERS = ("mask", "masks")  # hold no radiographs, wherever they are
 BESIDE_IMAGES = ("lesions", "markers")  # neither do these beside a folder called images
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 SYSTEM_FOLDERS = ("__macosx",)
-
-
 NO_IMAGE = f"no image here or in folders below; images end in {', '.join(SUFFIXES)} or not at all"
 
 
@@ -337,10 +335,7 @@ class Found(NamedTuple):
 
 
 def say_left_out(kinds: Counter) -> str:
-    """Say on one line which files were passed over; the same words from every command.
-
-    Args:
-        kinds: of files, such as `Found.left_out` and `Found.unused()`, and how many of each.
+    """Say on one line how many files of which kinds were passed over; the same from every command.
 
     >>> say_left_out(Counter({"of the system": 2, "with .txt": 1}))
     'left out: 3 files (2 of the system, 1 with .txt)'
@@ -351,12 +346,7 @@ def say_left_out(kinds: Counter) -> str:
 
 
 def find_images(folder) -> Found:
-    """List the files of a folder and of the folders in it, sorted; links are followed.
-
-    Raises:
-        FileNotFoundError: no such folder.
-        NotADirectoryError: it is a file.
-    """
+    """List the files of a folder that is there, and of those in it, sorted; links are followed."""
     folder = files.check_folder(folder)
     found, known = Found([], [], Counter()), set()
     for place, folders, names in os.walk(folder, followlinks=True):
@@ -410,33 +400,8 @@ OWN_PLUGINS = {"pillow", "pydicom"}  # what is there without the extra
 PLUGIN = 'it needs a plugin: pip install "xraylib-book[dicom]"'
 
 
-def _read_dicom(path) -> np.ndarray:
-    """Decode a DICOM file into the grey values that a viewer shows at first.
-
-    Stored values go through the file's rescale slope and intercept (or its modality table), then
-    through its first VOI window (or its VOI table), and are inverted where low values are bright:
-    in MONOCHROME1, or where the presentation has the shape INVERSE. Without a window the range of
-    the values is spread over 0..255: that of the stored bits, or of the fewer bits that the values
-    fill. Padding is left out of it, and black.
-    `images.read_grey` calls this for DICOM files.
-
-    Args:
-        path: the path of a DICOM file with one grey image of 8 to 16 bits, plain or compressed,
-            with or without preamble.
-
-    Returns:
-        uint8 (H, W), 0 black to 255 white.
-
-    Raises:
-        ImageError: no such file, not DICOM, no image (a report, a plan), damaged, colour, several
-            frames, more than `MAX_PIXELS`, or compressed in a way that needs a plugin.
-
-    DICOM PS3.3, sections C.11.1 (modality), C.11.2 (VOI) and C.7.5.1.1.2 (padding).
-    """
-    path = Path(path)
-    if not path.exists():
-        raise ImageError(path, "no such file")
-    _check_file(path)
+def _read_dicom(path: Path) -> np.ndarray:
+    """Decode a DICOM file as `read_grey` says."""
     try:
         content = path.read_bytes()
         # unpacking a deflated file takes whatever memory its writer chose

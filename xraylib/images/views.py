@@ -2,8 +2,6 @@
 
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import ClassVar
-
 import cv2
 import numpy as np
 
@@ -19,6 +17,7 @@ REGIONS = (
     "silhouette",
 )
 SINGLE_TRANSFORMS = ("rotation", "width shift", "height shift", "zoom", "flip")
+TRANSFORMS = ("none", "table2", *SINGLE_TRANSFORMS)
 FRAMED = 0.77  # of the side: what the margins of a Matplotlib figure leave of a square picture
 EQUALISATIONS = ("none", "normalise", "global", "clahe", "bands")
 
@@ -46,8 +45,6 @@ class Preprocessing:
     transform: str = "none"
     size: int = IMAGE_SIZE
 
-    TRANSFORMS: ClassVar = ("none", "table2", *SINGLE_TRANSFORMS)
-
     def __post_init__(self):
         if self.region not in REGIONS:
             raise ValueError(f"no region {self.region!r}: choose one of {', '.join(REGIONS)}")
@@ -55,11 +52,11 @@ class Preprocessing:
             raise ValueError(
                 f"no equalisation {self.equalise!r}: choose one of {', '.join(EQUALISATIONS)}"
             )
-        if self.transform not in self.TRANSFORMS:
+        if self.transform not in TRANSFORMS:
             raise ValueError(
-                f"no transform {self.transform!r}: choose one of {', '.join(self.TRANSFORMS)}"
+                f"no transform {self.transform!r}: choose one of {', '.join(TRANSFORMS)}"
             )
-        if self.equalise == "bands" and self.transform in Preprocessing.TRANSFORMS[1:]:
+        if self.equalise == "bands" and self.transform != "none":
             raise ValueError("bands are equalised last: choose transform none")
 
     @property
@@ -79,15 +76,14 @@ class Preprocessing:
 
         Args:
             image: uint8 (H, W).
-            mask: bool (H, W), the lungs; needed by every region but `whole` and by `crop`.
+            mask: bool (H, W), the lungs; where the view `needs_mask`.
             rng: draws the random transform; needed where `transform` is not `none`.
 
         Returns:
             uint8 (size, size).
 
         Raises:
-            ValueError: the mask is missing, empty, no mask or of another shape, or a random view is
-                asked for without `rng`.
+            ValueError: `rng` or the mask is missing; the mask is empty, none, or of another shape.
         """
         if self.transform != "none" and rng is None:
             raise ValueError("a random view needs rng, the source of chance")
@@ -101,7 +97,7 @@ class Preprocessing:
         view = resize(view, self.size)
         if self.region == "lungs_framed":
             view = _in_white_frame(view)
-        if self.transform in Preprocessing.TRANSFORMS[1:]:
+        if self.transform != "none":
             return random_transform(view, rng, self.transform)
         return view
 
@@ -138,14 +134,7 @@ def check_same(trained: Preprocessing, judged: Preprocessing, mismatch: str = ""
     """Refuse to judge a model on other views than its training's, unless the reader says why.
 
     Random transforms may differ. This is the mistake behind the report's experiments 2 and 3.
-
-    Args:
-        trained: the preprocessing that the model was trained with.
-        judged: the preprocessing of the images it is about to see.
-        mismatch: the reason for a wanted difference, in words.
-
-    Raises:
-        PreprocessingMismatch: they differ and `mismatch` is empty.
+    `PreprocessingMismatch` is raised unless the two are the same or `mismatch` gives the reason.
     """
     if trained.still != judged.still and not mismatch:
         raise PreprocessingMismatch(
@@ -157,19 +146,15 @@ def check_same(trained: Preprocessing, judged: Preprocessing, mismatch: str = ""
 def random_transform(
     image: np.ndarray, rng: np.random.Generator, kind: str = "table2"
 ) -> np.ndarray:
-    """Turn, shift and zoom an image at random, by the ranges of the report's Table 2.
+    """Turn, shift and zoom a uint8 (H, W) image at random, by the ranges of the report's Table 2.
 
     Rotation 0 to 10 degrees either way, shifts 0 to 10 % of each side either way, zoom 85 to
     115 %, no flips; what comes in from outside is black.
 
     Args:
-        image: uint8 (H, W).
-        rng: the source of chance.
+        rng: NumPy's generator, the source of chance.
         kind: `table2` for all of them; or one of `SINGLE_TRANSFORMS` alone, of which `flip` mirrors
             every image.
-
-    Returns:
-        uint8 (H, W).
     """
     height, width = image.shape
     angle = rng.uniform(-10, 10)
@@ -240,15 +225,12 @@ def _lung_box(mask: np.ndarray, margin: float = 0.0) -> tuple[slice, slice]:
 
 
 def contrast(image: np.ndarray, mask: np.ndarray, width: int = 5) -> float:
-    """Return how far the mean grey value of a mask is from that of a ring around it.
+    """Return how far the mean grey value of a mask is from that of a ring around it, 0 to 255.
 
     Args:
         image: uint8 (H, W).
         mask: bool (H, W), not empty: a burnt-in marker, a device.
         width: of the ring in pixels.
-
-    Returns:
-        grey values, 0 to 255.
     """
     wide = cv2.dilate(mask.astype(np.uint8), np.ones((2 * width + 1, 2 * width + 1))) > 0
     return float(abs(image[mask].mean() - image[wide & ~mask].mean()))
@@ -257,12 +239,8 @@ def contrast(image: np.ndarray, mask: np.ndarray, width: int = 5) -> float:
 def resize(image: np.ndarray, size: int) -> np.ndarray:
     """Resize to a square as the report does: by area when shrinking, bilinear when enlarging.
 
-    Args:
-        image: uint8 (H, W) or (H, W, 3), or bool (H, W) for a mask, which stays a mask.
-        size: side of the result in pixels.
-
-    Returns:
-        (size, size) or (size, size, 3), of the same dtype.
+    Takes uint8 (H, W) or (H, W, 3), or bool (H, W) for a mask, which stays a mask; returns the
+    same dtype with `size` pixels a side.
     """
     if image.dtype == bool:
         return resize(image.astype(np.uint8) * 255, size) > 127
@@ -275,17 +253,13 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def equalise(image: np.ndarray, method: str = "global") -> np.ndarray:
-    """Spread the grey values over the whole range.
+    """Spread the grey values of an image, uint8 (H, W), over the whole range.
 
     Args:
-        image: uint8 (H, W).
         method: `none`; `normalise`, a straight line that brings the darkest and the brightest
             per cent to 0 and 255; by the histogram `global`, the report's (section 3.2.2), or
             `clahe`, the local, contrast-limited kind of Zuiderveld (1994) with 8 x 8 tiles and
             clip limit 2.
-
-    Returns:
-        uint8 (H, W).
     """
     if method == "none":
         return image
@@ -312,15 +286,14 @@ def equalise_bands(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     by its standard deviation within the lungs, and the bands are put together again in fixed
     shares. How sharp, noisy, bright or contrasty an image came from its hospital then no longer
     shows; where in the lungs it is dense or clear still does. Nothing but the image itself is
-    used.
+    used. Burt and Adelson, "The Laplacian pyramid as a compact image code" (1983), for the bands.
 
     Args:
         image: uint8 (H, W).
         mask: bool (H, W), the lungs, not empty.
 
     Returns:
-        uint8 (H, W), 1 to 255: 0 is left for what is masked. Burt and Adelson, "The Laplacian
-        pyramid as a compact image code" (1983), for the bands.
+        uint8 (H, W), 1 to 255: 0 is left for what is masked.
     """
     unit = max(image.shape) / REFERENCE_SIZE
     inner = _eroded(mask, unit)

@@ -5,15 +5,12 @@ half way can be taken up again without the originals, and nothing counts as ther
 """
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from tqdm.auto import tqdm
-
 from xraylib import files, images
 
 SHORTER_SIDE = 256  # pixels: a little above the 224 of the network's input
@@ -26,18 +23,11 @@ def sha256(path) -> str:
 
 
 def keep_small(original, target) -> tuple[int, int]:
-    """Write a radiograph as a small grey PNG that remembers its original.
+    """Write a radiograph as a small grey PNG, whole or not at all, that remembers its original.
 
-    Args:
-        original: the path of a PNG, JPEG or DICOM file.
-        target: the path of the PNG to write, whole or not at all; its folder is made.
-
-    Returns:
-        height and width of the original in pixels.
-
-    Raises:
-        ImageError: the original cannot be read.
-        WriteError: the PNG cannot be written.
+    Takes the path of a PNG, JPEG or DICOM file and that of the PNG, whose folder is made; returns
+    height and width of the original in pixels. `ImageError` says that the original cannot be read,
+    `WriteError` that the PNG cannot be written.
     """
     image = images.read_grey(original)
     height, width = image.shape
@@ -46,11 +36,7 @@ def keep_small(original, target) -> tuple[int, int]:
 
 
 def write_png(image: np.ndarray, target, **note: str) -> None:
-    """Write grey values uint8 (H, W) as a PNG, whole or not at all, with a note in it.
-
-    Raises:
-        WriteError: the PNG cannot be written.
-    """
+    """Write grey values uint8 (H, W) as a PNG, or raise `WriteError`, with a note in it."""
     target, info = Path(target), PngInfo()
     for key, text in note.items():
         info.add_text(key, text)
@@ -61,11 +47,9 @@ def write_png(image: np.ndarray, target, **note: str) -> None:
 
 
 def size_of_original(target, original_sha256: str) -> tuple[int, int] | None:
-    """Return the original's height and width if a small PNG is whole and made from it, else None.
+    """Return height and width of the original with this SHA-256 if `target` was made from it.
 
-    Args:
-        target: as written by `keep_small`.
-        original_sha256: the original sha256 of the original that is meant.
+    None if `target` is no whole PNG written by `keep_small`, or made from another original.
     """
     try:
         with Image.open(target, formats=("PNG",)) as file:
@@ -80,14 +64,7 @@ def size_of_original(target, original_sha256: str) -> tuple[int, int] | None:
 
 
 def shrink(image: np.ndarray) -> np.ndarray:
-    """Resize so that the shorter side has `SHORTER_SIDE` pixels; the proportions stay.
-
-    Args:
-        image: uint8 (H, W).
-
-    Returns:
-        uint8, its shorter side `SHORTER_SIDE`.
-    """
+    """Resize uint8 (H, W) so that the shorter side has `SHORTER_SIDE` pixels, proportions kept."""
     scale = SHORTER_SIDE / min(image.shape)
     height, width = (max(round(side * scale), SHORTER_SIDE) for side in image.shape)
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -95,40 +72,6 @@ def shrink(image: np.ndarray) -> np.ndarray:
 
 
 def fit_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Bring a mask bool (H, W) to the shape of an image: a pixel counts if most of it was inside.
-
-    Args:
-        mask: bool (H, W).
-
-    Returns:
-        bool, of that shape.
-    """
+    """Bring a mask bool (H, W) to an image's shape: a pixel counts if most of it was inside."""
     grey = mask.astype(np.uint8) * 255
     return cv2.resize(grey, shape[::-1], interpolation=cv2.INTER_AREA) > 127
-
-
-def in_parallel(work, items, workers: int, description: str, done: int = 0) -> list:
-    """Do the same with many items on threads, under one progress bar.
-
-    The first error that `work` raises stops what has not begun yet, and is raised.
-
-    Args:
-        description: shown beside the bar.
-        done: items finished earlier, which the bar counts.
-
-    Returns:
-        what `work` returned, in the order of the items.
-    """
-    with (
-        ThreadPoolExecutor(workers) as pool,
-        tqdm(total=done + len(items), initial=done, desc=description, unit=" images") as bar,
-    ):
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            for future in as_completed(futures):
-                future.result()
-                bar.update()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return [future.result() for future in futures]

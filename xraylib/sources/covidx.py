@@ -13,11 +13,12 @@ import re
 from pathlib import Path, PurePath
 
 import pandas as pd
+from tqdm.contrib.concurrent import thread_map
 
 from xraylib import data, files, report
 from xraylib.config import CLASS_NAMES, RunConfig, home
 from xraylib.images import ImageError
-from xraylib.sources.arrivals import in_parallel, keep_small, sha256, size_of_original
+from xraylib.sources.arrivals import keep_small, sha256, size_of_original
 
 LISTS = ("train_split_v3.txt", "test_split_v3.txt")  # in the order in which the report joined them
 IMAGES = {  # of a source, below its folder
@@ -38,16 +39,12 @@ NOT_FOUND = "the image file was not found"
 def read_lists(folder=None) -> pd.DataFrame:
     """Read the published lists, lines of `patient filename label [view or source]`.
 
-    Args:
-        folder: the folder of the two lists; by default `report` in the home's data folder.
+    They lie in `folder`, by default `report` in the home's data folder; a `FileNotFoundError` says
+    that one does not, a `ValueError` names the line without a label.
 
     Returns:
         one row per image: path (a bare file name), patient_id, label, and what follows it in the
         column view.
-
-    Raises:
-        FileNotFoundError: a list is not there.
-        ValueError: a line has no label; names file and line.
     """
     folder = Path(folder) if folder else home("data") / "report"
     rows = []
@@ -66,11 +63,7 @@ def read_lists(folder=None) -> pd.DataFrame:
 def leaked_images(manifest: pd.DataFrame, label: str = "COVID-19") -> tuple[int, int]:
     """Count the test images of a class whose patient also has images in training.
 
-    Args:
-        manifest: a manifest with label, patient_id and `split` filled.
-
-    Returns:
-        how many leaked, and how many test images of the class there are.
+    Returns how many leaked, and how many test images of the class there are.
     """
     test = manifest[(manifest.split == "test") & (manifest.label == label)]
     known = set(manifest.patient_id[manifest.split == "train"])
@@ -78,10 +71,9 @@ def leaked_images(manifest: pd.DataFrame, label: str = "COVID-19") -> tuple[int,
 
 
 def replay_split() -> pd.DataFrame:
-    """Split the published lists as the report's authors did, with their seed.
+    """Split the published lists as the report's authors did, with their seed; as `read_lists`.
 
-    Returns:
-        the table of `read_lists` with the column `split`; three images belong to no set.
+    Three images belong to no set: their `split` is "".
     """
     return data.split_images(read_lists(), RunConfig().seed)
 
@@ -127,13 +119,10 @@ LIST_SOURCES = {"cohen": "cohen", "fig1": "figure1", "actmed": "actualmed", "rsn
 
 
 def by_rules(data=None) -> pd.DataFrame:
-    """Apply the rules to every source whose metadata are at hand.
+    """Apply the rules to every source whose metadata are at hand, one row per image listed.
 
     Args:
         data: the folder that holds the sources' folders; by default the home's data folder.
-
-    Returns:
-        one row per image listed, with the columns `COLUMNS`.
 
     Raises:
         FileNotFoundError: no metadata of any source.
@@ -151,10 +140,7 @@ def by_rules(data=None) -> pd.DataFrame:
 
 
 def by_lists(folder=None) -> pd.DataFrame:
-    """Take exactly the images that the report's published lists name.
-
-    Args, raises: as `read_lists`; returns: as `by_rules`.
-    """
+    """Return exactly the images that the published lists name, see `read_lists`, as `by_rules`."""
     table = read_lists(folder)
     # newer lists name the source where older ones have the view
     source = [LIST_SOURCES.get(row.view) or source_of(row.patient_id) for row in table.itertuples()]
@@ -167,10 +153,7 @@ def by_lists(folder=None) -> pd.DataFrame:
 
 
 def count_images(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Count images by source and class, and what is left out by reason.
-
-    Args:
-        rows: from `by_rules` or `by_lists`.
+    """Count images from `by_rules` or `by_lists` by source and class, those left out by reason.
 
     Returns:
         a table of sources (rows) and classes (columns) with totals, and one with the columns
@@ -297,8 +280,7 @@ def leave_out_repeats(rows: pd.DataFrame) -> pd.DataFrame:
 def read_table(path: Path, columns: tuple[str, ...], encoding: str = "utf8") -> pd.DataFrame:
     """Read metadata as text; headers of old snapshots (`Patientid`, ` url`) are normalised.
 
-    Raises:
-        ValueError: a column is missing.
+    A `ValueError` names the columns that are missing.
     """
     table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding=encoding)
     table.columns = [name.strip().lower() for name in table.columns]
@@ -335,10 +317,7 @@ def count_covidx() -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Returns:
         images by chosen_by (`lists` or `rules`), source and class; and what the rules leave out,
-        by source and reason.
-
-    Raises:
-        FileNotFoundError: the lists or the metadata of a source are not there.
+        by source and reason. A `FileNotFoundError` says that lists or metadata are not there.
     """
     lists, rules = by_lists(), by_rules()
     missing = set(NEEDED) - set(rules.source)
@@ -367,7 +346,8 @@ def provide_covidx(folder) -> None:
     """Put COVIDx together if its sources are at hand, or explain what to place where.
 
     With the report's published lists in `report`, exactly their images are taken, else those that
-    the rules in `covidx` choose.
+    the rules in `covidx` choose. What was shrunk before stays as it is, so an assembly that was cut
+    off goes on where it was.
 
     Args:
         folder: where the data set belongs: images/, metadata.csv, and the tables of
@@ -378,52 +358,34 @@ def provide_covidx(folder) -> None:
         AssemblyError: too many files of a source are missing, or some cannot be read.
         WriteError: the folder cannot be written.
     """
-    data = home("data")
+    folder, data = Path(folder), home("data")
     listed = all((data / "report" / name).is_file() for name in LISTS)
-    _check_sources(Path(folder), data, listed)
+    _check_sources(folder, data, listed)
     rows = by_lists() if listed else by_rules()
     way = "the report's published lists" if listed else "the rules of the assembly"
     print(f"Putting COVIDx together by {way} in {folder}", flush=True)
-    build_covidx(rows, folder, data)
-
-
-def build_covidx(rows: pd.DataFrame, folder, data) -> None:
-    """Shrink the images that belong, and write the data set's tables when all are there.
-
-    What was shrunk before stays as it is, so an assembly that was cut off goes on where it was.
-
-    Args:
-        rows: from `sources.by_rules` or `sources.by_lists`.
-        data: the folder that holds the sources' folders.
-
-    Raises:
-        AssemblyError: see `provide_covidx`.
-        WriteError: the folder cannot be written.
-    """
-    folder = Path(folder)
     with files.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with files.locked(folder):
-        rows = locate(rows, Path(data))
+        rows = locate(rows, data)
         kept = rows[rows.reason == ""].reset_index(drop=True)
         sizes = _shrink_all(kept, folder / "images")
         counts, reasons = count_images(rows)
-        _write_table(counts.reset_index(), folder / "counts.csv")
-        _write_table(reasons, folder / "reasons.csv")
         table = kept.assign(filename=kept.apply(small_covidx_name, axis=1))
         table["height"], table["width"] = zip(*sizes, strict=True)
-        _write_table(table.drop(columns=["reason", "original"]), folder / "metadata.csv")
+        for name, content in (  # metadata last: they say that all is there
+            ("counts.csv", counts.reset_index()),
+            ("reasons.csv", reasons),
+            ("metadata.csv", table.drop(columns=["reason", "original"])),
+        ):
+            files.write_text(folder / name, content.to_csv(index=False))
 
 
 def locate(rows: pd.DataFrame, data: Path) -> pd.DataFrame:
-    """Find the files of the images that belong; a few that are not there are left out.
+    """Return the rows with a column `original`, the path of an image that belongs, or "".
 
-    Returns:
-        the rows with a column `original`, the path or "", and their reasons.
-
-    Raises:
-        AssemblyError: more than `MOST_MISSING` of a source are not there; or a name in a table
-            leads out of the source's folder.
+    A few that are not there are left out, with their reason. An `AssemblyError` says that more than
+    `MOST_MISSING` of a source are not there, or that a name leads out of the source's folder.
     """
     originals = [
         find_file(data, source, name) if reason == "" else ""
@@ -475,16 +437,12 @@ def _shrink_all(kept: pd.DataFrame, target: Path) -> list[tuple[int, int]]:
             faults.append(str(error))
             return 0, 0
 
-    sizes = in_parallel(shrink, list(kept.itertuples()), os.cpu_count() or 1, "covidx")
+    rows, workers = list(kept.itertuples()), os.cpu_count()
+    sizes = thread_map(shrink, rows, max_workers=workers, desc="covidx", unit=" images")
     if faults:
         lines = "\n".join(sorted(faults))
         raise AssemblyError(f"{len(faults)} of {len(kept)} images cannot be read:\n{lines}")
     return sizes
-
-
-def _write_table(table: pd.DataFrame, path: Path) -> None:
-    with files.whole_file(path) as part:
-        table.to_csv(part, index=False)
 
 
 def _check_sources(folder: Path, data: Path, listed: bool) -> None:

@@ -53,13 +53,8 @@ def read_set_table(folder: str, name: str) -> pd.DataFrame:
 def make_nih_tables() -> Path:
     """Make `nih_people.csv`, `nih_boxes.csv` and `nih_adjudicated.csv` for `darkcovidnet`'s images.
 
-    The published tables lie in a wheel that pip fetches and checks against its SHA-256.
-
-    Returns:
-        the folder with the tables.
-
-    Raises:
-        OSError: the wheel cannot be had; with what pip said.
+    The published tables lie in a wheel that pip fetches and checks against its SHA-256; an
+    `OSError` says what pip said. Returns the folder with the tables.
     """
     names = [small_name(name) for name in read_registry(REGISTRY)]
     by_file = {Path(name).name: name for name in names if not name.startswith("COVID-19")}
@@ -105,10 +100,8 @@ def lung_pairs(hospitals=tuple(LUNG_SETS), won_back: bool = True) -> pd.DataFram
         one row per pair: path, mask_path, patient_id, label, source (the hospital), heart ("in"
         where the lungs are drawn on behind the heart, "out" where they stop at it). Of the v7labs
         masks those that fit `darkcovidnet`'s copy of the image, and those that were won back,
-        which are written to `config.home("masks", "won_back")`.
-
-    Raises:
-        FileNotFoundError: a set is missing.
+        which are written to `config.home("masks", "won_back")`. A `FileNotFoundError` names a set
+        that is missing.
     """
     parts = []
     for hospital in hospitals:
@@ -157,10 +150,8 @@ def covid_marks() -> pd.DataFrame:
 
     Returns:
         one row per image: filename, path, patient_id, label, height and width in pixels, and for
-        each of `MARKS` a column `<mark>_path`, "" where nothing of the kind was marked.
-
-    Raises:
-        FileNotFoundError: the set is missing.
+        each of `MARKS` a column `<mark>_path`, "" where nothing of the kind was marked. As every
+        set here, a `FileNotFoundError` where it is missing.
     """
     table, place = read_set_table("radiologists", "covid_masks.csv"), home("data") / "radiologists"
     table["path"] = [str(place / "images" / name) for name in table.filename]
@@ -173,12 +164,8 @@ def covid_marks() -> pd.DataFrame:
 def nih_boxes() -> pd.DataFrame:
     """Return the boxes that radiologists drew around pneumonia in the NIH's images.
 
-    Returns:
-        one row per box: filename (below `darkcovidnet`'s images), patient_id, and x, y, w, h, in
-        pixels of the original of `NIH_SIDE` x `NIH_SIDE`. Wang et al., "ChestX-ray8", CVPR (2017).
-
-    Raises:
-        FileNotFoundError: the set is missing.
+    One row per box: filename (below `darkcovidnet`'s images), patient_id, and x, y, w, h, in
+    pixels of the original of `NIH_SIDE` x `NIH_SIDE`. Wang et al., "ChestX-ray8", CVPR (2017).
     """
     table = read_set_table("radiologists", "nih_boxes.csv")
     table = table[table.finding == "Pneumonia"].drop(columns="finding").reset_index(drop=True)
@@ -199,9 +186,6 @@ def nih_people() -> pd.DataFrame:
     """Return who lies in the 1,000 NIH images: filename, patient_id, label, age, sex, view.
 
     Ages are years; those above 120 in the NIH's table are slips, and NaN here.
-
-    Raises:
-        FileNotFoundError: the set is missing.
     """
     table = read_set_table("radiologists", "nih_people.csv")
     table["label"] = table.filename.str.split("/").str[0]
@@ -214,12 +198,8 @@ def nih_people() -> pd.DataFrame:
 def nih_adjudicated() -> pd.DataFrame:
     """Return the NIH images whose findings radiologists settled among themselves.
 
-    Returns:
-        filename, label (mined from the report), patient_id, and opacity, nodule, pneumothorax,
-        fracture, bool. Majkowska et al., "Chest radiograph interpretation", Radiology 294 (2020).
-
-    Raises:
-        FileNotFoundError: the set is missing.
+    Columns: filename, label (mined from the report), patient_id, and opacity, nodule, pneumothorax,
+    fracture, bool. Majkowska et al., "Chest radiograph interpretation", Radiology 294 (2020).
     """
     table = read_set_table("radiologists", "nih_adjudicated.csv")
     table[FINDINGS] = table[FINDINGS] == "YES"
@@ -228,14 +208,10 @@ def nih_adjudicated() -> pd.DataFrame:
 
 
 def find_cut(whole: np.ndarray, copy: np.ndarray) -> tuple[slice, slice] | None:
-    """Find the part of a whole image that a cropped and shrunk copy shows.
+    """Find the part of a whole image that a cropped and shrunk copy shows, both uint8 (H, W).
 
     The copy is shrunk to each size that it may have had and slid over the whole image (template
     matching by correlation); its proportions stay as they are.
-
-    Args:
-        whole: uint8 (H, W), the image as it was published.
-        copy: uint8 (h, w).
 
     Returns:
         rows and columns of the whole image; None where the best place correlates with the copy by
@@ -262,12 +238,10 @@ def won_back_masks() -> pd.DataFrame:
     Returns:
         one row per such mask whose published image is at hand: filename, patient_id, whole_path,
         whole_mask bool (H, W), cut (see `find_cut`), mask bool (h, w) for the copy, and reason:
-        why the mask cannot be used, or "".
-
-    Raises:
-        FileNotFoundError: a set is missing.
+        why the mask cannot be used, or "". A `FileNotFoundError` names a set that is missing.
     """
-    copies, wholes = read_set_table("darkcovidnet", "metadata.csv"), whole_images()
+    copies = read_set_table("darkcovidnet", "metadata.csv")
+    wholes = covid_marks().set_index("filename")  # the names are those of the copies
     copies = copies[(copies["mask"] != "") & ~copies["mask"].isin(fitting_masks())]
     sizes = pd.read_csv(data.V7LABS_MASKS).set_index("mask")
     place, rows = home("data") / "darkcovidnet", []
@@ -286,11 +260,6 @@ def won_back_masks() -> pd.DataFrame:
         rows.append(row)
     columns = ["filename", "patient_id", "whole_path", "whole_mask", "cut", "mask", "reason"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def whole_images() -> pd.DataFrame:
-    """Return `covid_marks` by filename, which `darkcovidnet`'s copies of the images share."""
-    return covid_marks().set_index("filename")
 
 
 def main() -> None:

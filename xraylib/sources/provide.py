@@ -18,17 +18,11 @@ import numpy as np
 import pandas as pd
 import pooch
 import requests
+from tqdm.contrib.concurrent import thread_map
 
 from xraylib import data, files, images, network, phantoms
 from xraylib.config import RunConfig, home
-from xraylib.sources.arrivals import (
-    fit_mask,
-    in_parallel,
-    keep_small,
-    sha256,
-    size_of_original,
-    write_png,
-)
+from xraylib.sources.arrivals import fit_mask, keep_small, sha256, size_of_original, write_png
 from xraylib.sources.covidx import provide_covidx
 
 REPOSITORY = "github.com/muhammedtalo/COVID-19"
@@ -117,17 +111,8 @@ def unpack_masks(archive: Path, folder: Path, names: list[str]) -> set[str]:
 
     A mask belongs to the image of the same stem. Only those that `data.V7LABS_MASKS` lists are
     opened, and where they are written is decided here: no name in the zip can lead out of the
-    folder.
-
-    Args:
-        names: the names of its small images below `images/`.
-
-    Returns:
-        the names of the images that have a mask.
-
-    Raises:
-        ImageError: a mask cannot be read, or is larger than a mask can be.
-        WriteError: a mask cannot be written.
+    folder. `names` are those of small images below `images/`; those that have a mask are returned.
+    An `ImageError` says that a mask cannot be read, or is larger than a mask can be.
     """
     listed = set(pd.read_csv(data.V7LABS_MASKS)["mask"])
     with zipfile.ZipFile(archive) as opened:
@@ -159,10 +144,7 @@ def darkcovidnet_table(folder: Path, registry: dict[str, str], masked: set[str])
 
     NIH file names start with the patient's number (`00003773_000.png`). Those of Cohen's
     collection do not; its own metadata number the patients, and `PATIENTS` keeps these numbers.
-
-    Args:
-        registry: the SHA-256 of each original by its name.
-        masked: the names of the small images that have a mask.
+    `registry` is as of `read_registry`; `masked` names the small images that have a mask.
     """
     known = pd.read_csv(PATIENTS, dtype=str).set_index("filename")
     rows = []
@@ -187,13 +169,10 @@ def darkcovidnet_table(folder: Path, registry: dict[str, str], masked: set[str])
 
 
 def provide_darkcovidnet(folder) -> None:
-    """Fetch the data set because a chapter needs it, and say so, or explain how to get it.
-
-    Args:
-        folder: where the data set belongs.
+    """Fetch the data set into its folder because a chapter needs it, and say so.
 
     Raises:
-        FileNotFoundError: one of the variables `XRAYLIB_OFFLINE`, `CI` is set, or a test runs.
+        FileNotFoundError: one of `UNASKED_FORBIDDEN` is set; says how to get the data.
         DownloadError: see `fetch_darkcovidnet`.
     """
     forbidding = [name for name in UNASKED_FORBIDDEN if os.environ.get(name)]
@@ -210,12 +189,10 @@ def fetch_darkcovidnet(folder=None, base_url: str = BASE_URL, registry=REGISTRY)
     """Fetch what is missing of the data set; write its `metadata.csv` when all of it is there.
 
     Args:
-        folder: the folder of the data set; by default `darkcovidnet` in the home's data folder.
+        folder: for `images/`, `masks/` and `metadata.csv`, and returned; by default `darkcovidnet`
+            in the home's data folder.
         base_url: the base url of the repository's files at its commit.
         registry: a file of lines `SHA-256  name`, names relative to `base_url`.
-
-    Returns:
-        the folder, with `images/`, `masks/` and `metadata.csv`.
 
     Raises:
         NoConnectionError: no network; what arrived stays.
@@ -231,8 +208,7 @@ def fetch_darkcovidnet(folder=None, base_url: str = BASE_URL, registry=REGISTRY)
         names = [small_name(name) for name in wanted]
         masked = unpack_masks(_mask_archive(folder), folder, names)
         table = darkcovidnet_table(folder, wanted, masked)
-        with files.whole_file(folder / "metadata.csv") as part:
-            table.to_csv(part, index=False)
+        files.write_text(folder / "metadata.csv", table.to_csv(index=False))
     return folder
 
 
@@ -248,9 +224,6 @@ def open_radiographs(base_url: str = BASE_URL, listed=OPEN) -> pd.DataFrame:
 
     Returns:
         the rows of the images that are at hand, maybe none, with path and label.
-
-    Raises:
-        WriteError: the folder cannot be written.
     """
     rows = pd.read_csv(listed)
     folder, wanted = home("data") / "darkcovidnet", dict(zip(rows.file, rows.sha256, strict=True))
@@ -288,20 +261,15 @@ def _try_to_fetch(folder: Path, base_url: str, wanted: dict[str, str]) -> str:
 
 def _fetch_missing(folder: Path, base_url: str, wanted: dict[str, str]) -> None:
     """Fetch those of the wanted that are not there; whoever calls holds the folder's lock."""
-    _sweep(folder)
+    # half files of a run that was killed, ours and pooch's: no other run goes on
+    for half in [*folder.rglob(".part-*"), *(folder / ORIGINALS).rglob("tmp????????")]:
+        half.unlink()
     missing = {
         name: digest for name, digest in wanted.items() if not size_of_small(folder, name, digest)
     }
     if missing:
         print(f"Fetching {len(missing)} radiographs from {base_url} to {folder}", flush=True)
         _fetch_images(folder, base_url, missing, done=len(wanted) - len(missing))
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the half files of a run that was killed; the lock says that no other run goes on."""
-    pooch_names = "tmp????????"
-    for half in [*folder.rglob(".part-*"), *(folder / ORIGINALS).rglob(pooch_names)]:
-        half.unlink()
 
 
 def _fetch_images(folder: Path, base_url: str, wanted: dict[str, str], done: int) -> None:
@@ -336,7 +304,8 @@ def _fetch_images(folder: Path, base_url: str, wanted: dict[str, str], done: int
         if not placed_by_hand:
             original.unlink()
 
-    in_parallel(arrive, list(wanted), WORKERS, folder.name, done)
+    bar = {"desc": folder.name, "unit": " images", "initial": done, "total": done + len(wanted)}
+    thread_map(arrive, wanted, max_workers=WORKERS, **bar)
     if faults:
         lines = [f"{name}: {reason}" for name, reason in sorted(faults.items())]
         raise DownloadError(
