@@ -123,10 +123,8 @@ def profile(name: str) -> RunConfig:
 def home(*parts: str) -> Path:
     """Return a folder below `XRAYLIB_HOME` (default: the user's cache folder), made if missing.
 
-    It holds `data/`, `weights/`, `features/`, `masks/` and `runs/`.
-
-    Raises:
-        WriteError: the folder cannot be made.
+    It holds `data/`, `weights/`, `features/`, `masks/` and `runs/`. A `WriteError` says that the
+    folder cannot be made.
     """
     root = os.environ.get("XRAYLIB_HOME") or platformdirs.user_cache_dir("xraylib-book")
     folder = Path(root).expanduser().absolute().joinpath(*parts)

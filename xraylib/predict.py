@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xraylib import files, images, lungs, maps, network, studies
+from xraylib import files, images, lungs, maps, studies
 from xraylib.config import CLASS_NAMES
 from xraylib.images import ImageError
 from xraylib.images.reading import NO_IMAGE, say_left_out
@@ -36,8 +36,7 @@ class Predictor:
         views: what the network sees of a radiograph, name -> `images.Preprocessing`.
 
     Raises:
-        PretrainedError: weights are missing from the package, or damaged.
-        WeightsError: VGG16's weights are not at hand and could not be fetched.
+        PretrainedError, WeightsError: weights of the package or of VGG16 are not to be had.
     """
 
     def __init__(self, head: "studies.Head | None" = None):  # quoted: no TensorFlow yet
@@ -62,13 +61,8 @@ class Predictor:
     def heatmap(self, seen: dict, mask: np.ndarray, class_id: int) -> np.ndarray:
         """Return Grad-CAM of a class at the last convolution, added up over the views.
 
-        Args:
-            seen: the views of one image, name -> uint8 (size, size).
-            mask: bool (H, W), its lungs.
-            class_id: whose score is explained.
-
-        Returns:
-            float32 (H, W), 0 to 1.
+        The views of one image are name -> uint8 (size, size), its lungs bool (H, W); the map is
+        float32 (H, W), 0 to 1.
         """
         if not self._explainers:
             models = studies.build_models(self.head)
@@ -96,8 +90,7 @@ def predict_folder(folder, maps=None) -> pd.DataFrame:
         Masks and files of the system get no row; a line on standard error counts them.
 
     Raises:
-        FileNotFoundError: no such folder, or nothing in it.
-        NotADirectoryError: it is a file.
+        FileNotFoundError, NotADirectoryError: no such folder, nothing in it, or it is a file.
         ValueError: the maps would lie among the images.
         PretrainedError, WeightsError: see `Predictor`.
     """
@@ -150,12 +143,9 @@ def _row(file: Path, result, flag, error) -> dict:
 
 
 def write_overlay(path: Path, image: np.ndarray, heatmap: np.ndarray) -> None:
-    """Write a radiograph with a map over it as a colour PNG; `inferno`, clear where the map is 0.
+    """Write a radiograph, uint8 (H, W), with a map float32 (H, W), 0 to 1, over it as colour PNG.
 
-    Args:
-        path: the path of the PNG; its folders are made.
-        image: uint8 (H, W).
-        heatmap: float32 (H, W), 0 to 1.
+    The map is coloured by `inferno`, and clear where it is 0. The folders of the PNG are made.
     """
     colour = 255 * mpl.colormaps["inferno"](heatmap)[..., 2::-1]  # OpenCV: blue first
     opacity = OPACITY * heatmap[..., None]
@@ -177,16 +167,10 @@ def main(arguments=None) -> int:
         with contextlib.redirect_stdout(sys.stderr):  # the CSV alone goes to standard output
             table = predict_folder(options.folder, options.maps)
     except (OSError, ValueError) as error:
-        return _fail(error)
-    except network.WeightsError as error:  # named here, or asking would load TensorFlow
-        return _fail(error)
+        print(f"error: {files.as_utf8(error)}", file=sys.stderr)
+        return 1
     table.to_csv(sys.stdout, index=False, float_format="%.4f", lineterminator="\n")
     return int(not (table.error == "").any())
-
-
-def _fail(error: Exception) -> int:
-    print(f"error: {files.as_utf8(error)}", file=sys.stderr)
-    return 1
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from xraylib import files, images, lungs, network
+from xraylib import files, images, lungs
 from xraylib.images import ImageError
 from xraylib.images.reading import MASK_FOLDERS, NO_IMAGE, say_left_out
 
@@ -82,9 +82,8 @@ def main(arguments=None) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         model = lungs.load_unet(options.weights, options.heart)
     except (OSError, ValueError) as error:
-        return _fail(error)
-    except network.WeightsError as error:  # named here, or asking would load TensorFlow
-        return _fail(error)
+        print(f"error: {files.as_utf8(error)}", file=sys.stderr)
+        return 2
     print(say_left_out(left_out), file=sys.stderr)
     writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -95,11 +94,6 @@ def main(arguments=None) -> int:
         writer.writerow({column: files.as_utf8(text) for column, text in row.items()})
         failed += bool(row["error"])
     return int(failed > 0)
-
-
-def _fail(error: Exception) -> int:
-    print(f"error: {files.as_utf8(error)}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

@@ -334,7 +334,7 @@ def main(arguments: list[str]) -> int:
     """Write the page's files below a built book; returns 1 with the reason where that fails."""
     try:
         write_page(Path(arguments[0]))
-    except (PageError, OSError, ValueError, network.WeightsError) as error:
+    except (PageError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -42,12 +42,6 @@ def test_painting_over_fills_from_around_and_leaves_the_rest():
     np.testing.assert_array_equal(painted[~wide], image[~wide])
 
 
-def test_a_transplant_is_the_donors_inside_and_the_images_outside():
-    image, donor = np.zeros((4, 4), np.uint8), np.full((4, 4), 9, np.uint8)
-    mask = np.eye(4, dtype=bool)
-    np.testing.assert_array_equal(comparisons.transplant(image, donor, mask), 9 * mask)
-
-
 def test_every_change_has_its_pictures(drawn):
     named = {name for pair in comparisons.CHANGES.values() for name in pair}
     assert named == set(drawn)

@@ -6,7 +6,7 @@ hospital to the class. And because a map only points at a place, single changes 
 what an answer depends on: a marker painted over, a lesion taken away.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 
 import cv2
@@ -62,17 +62,11 @@ FACTORIAL = [Cell(*on) for on in product((False, True), repeat=3)]
 OUTSIDE = {"black": "lungs", "white": "lungs_on_white", "white frame": "lungs_framed"}
 
 
-def run_grid(manifest: pd.DataFrame, config: RunConfig, views: dict | None = None) -> pd.DataFrame:
-    """Train on each view, judge on every view, in folds.
+def run_grid(manifest: pd.DataFrame, config: RunConfig, views: dict) -> pd.DataFrame:
+    """Train on each view, judge on every view, in folds; views are name -> Preprocessing.
 
-    Args:
-        config: `epochs` are the grid's.
-        views: name -> Preprocessing; all of `VIEWS` by default.
-
-    Returns:
-        predictions of all images under each other, with columns train_view, test_view and fold.
+    Returns predictions of all images under each other, with columns train_view, test_view and fold.
     """
-    views = views or VIEWS
     parts = []
     for name, view in views.items():
         experiment = Experiment(f"grid {name}", view, view)
@@ -87,14 +81,12 @@ def run_grid(manifest: pd.DataFrame, config: RunConfig, views: dict | None = Non
 def run_factorial(manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
     """Run all eight combinations of segmentation, equalisation and augmentation in folds.
 
-    Returns:
-        predictions of all images under each other, with a bool column for each factor.
+    Returns predictions of all images under each other, with the cell and a bool for each factor.
     """
     parts = []
     for cell in FACTORIAL:
         predictions = cross_validate(cell.experiment, manifest, config)
-        factors = {factor: getattr(cell, factor) for factor in FACTORS}
-        parts.append(predictions.assign(cell=cell.name, **factors))
+        parts.append(predictions.assign(cell=cell.name, **asdict(cell)))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -170,12 +162,8 @@ def suspect_contrasts(outside=("black", "white")) -> dict[str, dict[str, float]]
 def suspects_table(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Return what each cell of `run_suspects` gets right, and what each suspect changes.
 
-    Args:
-        predictions: what `run_suspects` returns.
-
-    Returns:
-        rows of kind `cell`, as of `judge_groups`, and of kind `effect`, as of `factor_effects`,
-        each with the column tested_on.
+    Rows of kind `cell` are as of `judge_groups`, those of kind `effect` as of `factor_effects`,
+    each with the column tested_on.
     """
     contrasts = suspect_contrasts(tuple(predictions.outside.unique()))
     parts = [judge_groups(predictions, ["tested_on", "cell"], seed).assign(kind="cell")]
@@ -274,23 +262,13 @@ CHANGES = {  # what is done: the picture before and the picture after
 
 
 def paint_over(image, mask) -> np.ndarray:
-    """Return an image whose masked pixels are filled from around them.
+    """Return an image, uint8 (H, W), whose masked pixels, bool (H, W), are filled from around them.
 
-    Args:
-        image: uint8 (H, W).
-        mask: bool (H, W); two pixels around it are filled too, so that no rim stays.
-
-    Returns:
-        uint8 (H, W). Telea, "An image inpainting technique based on the fast marching method",
-        J. Graphics Tools 9 (2004).
+    Two pixels around the mask are filled too, so that no rim stays. Telea, "An image inpainting
+    technique based on the fast marching method", J. Graphics Tools 9 (2004).
     """
     wide = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
     return cv2.inpaint(image, wide, 3, cv2.INPAINT_TELEA)
-
-
-def transplant(image, donor, mask) -> np.ndarray:
-    """Return an image with the masked pixels of another one, uint8 (H, W)."""
-    return np.where(mask, donor, image)
 
 
 def draw_changes(
@@ -325,8 +303,8 @@ def _draw_patient(label: int, source: str, other: str, seed: int) -> dict[str, n
         "sick, painted elsewhere": paint_over(sick, mirrored),
         "sick, other hospital": make_phantom(label, seed, other).image,
         "healthy": healthy,
-        "healthy, marker": transplant(healthy, donor, marker),
-        "healthy, patch elsewhere": transplant(healthy, donor, mirrored),
+        "healthy, marker": np.where(marker, donor, healthy),
+        "healthy, patch elsewhere": np.where(mirrored, donor, healthy),
         "healthy, same hospital": donor,
     }
 
@@ -334,13 +312,8 @@ def _draw_patient(label: int, source: str, other: str, seed: int) -> dict[str, n
 def draw_switches(label: int, sources, seed: int = 0) -> dict[tuple, np.ndarray]:
     """Draw one patient in two hospitals, each time with and without marker and lesion.
 
-    Args:
-        label: the disease, 1 or 2.
-        sources: two keys of `phantoms.SOURCES`.
-        seed: the patient.
-
-    Returns:
-        (number of the hospital, marker, lesion), each 0 or 1 -> uint8 (224, 224).
+    The disease is 1 or 2, the sources are two keys of `phantoms.SOURCES`, the seed is the patient.
+    Returns (number of the hospital, marker, lesion), each 0 or 1 -> uint8 (224, 224).
     """
     drawn = {}
     for hospital, source in enumerate(sources):

@@ -22,8 +22,7 @@ class Experiment:
 
     Attributes:
         name: as the report calls it.
-        train: what the training images go through.
-        judge: what validation and test images go through.
+        train, judge: what the training images, and the validation and test images, go through.
         mismatch: where the two differ, the reason in words.
     """
 
@@ -102,11 +101,9 @@ class Run:
 
         Args:
             view: what the images go through.
-            mismatch: if that is not what the training images went through, the reason.
+            mismatch: the reason, if that is not what the training images went through; without, a
+                `PreprocessingMismatch` is raised.
             part: `test`, or `val` for what has to be settled before the test.
-
-        Raises:
-            PreprocessingMismatch: the views differ and no reason is given.
         """
         check_same(self.trained_on, view, mismatch)
         manifest = self.manifest
@@ -118,8 +115,7 @@ class Run:
     @cached_property
     def head(self) -> keras.Model:
         """The trained head, taking the live part of features, (B, 6, 6, 512)."""
-        # as it was trained: Keras' files name layers by their class
-        head = network.fast_head()
+        head = network.fast_head()  # as it was trained: Keras' files name layers by their class
         head.load_weights(self.folder / "head.weights.h5")
         return head
 
@@ -141,12 +137,10 @@ def run(
     was killed is taken up where it stopped.
 
     Args:
-        manifest: a manifest with `split` filled: `train` and `test`, and `val` if there is one.
+        manifest: a manifest with `split` filled: `train` and `test`, and `val` if there is one;
+            a `ValueError` says that a class is missing from the first two.
         config: settings; a changed one is another run.
         run_seed: another training on the same split.
-
-    Raises:
-        ValueError: a class is missing from the training or the test images.
     """
     _check_classes(manifest)
     folder = home("runs") / _run_name(experiment, manifest, config, run_seed)
@@ -160,9 +154,8 @@ def run(
 def training_curves(manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
     """Run the report's three experiments and return their histories: its Figure 6.
 
-    Returns:
-        experiment (such as `experiment 1`), epoch, loss, accuracy, and val_loss and val_accuracy
-        where there is a validation set.
+    Columns: experiment (such as `experiment 1`), epoch, loss, accuracy, and val_loss and
+    val_accuracy where there is a validation set.
     """
     parts = [
         run(e, manifest, config).history.assign(experiment=e.name) for e in EXPERIMENTS.values()
@@ -175,8 +168,7 @@ def cross_validate(
 ) -> pd.DataFrame:
     """Run an experiment on every fold; each image is a test image once.
 
-    Returns:
-        the folds' predictions under each other, with the column `fold` from 0.
+    Returns the folds' predictions under each other, with the column `fold` from 0.
     """
     parts = []
     for number, part in enumerate(data.split_folds(manifest, config)):

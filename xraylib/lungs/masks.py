@@ -39,7 +39,6 @@ def load_unet(weights="real", heart: str = "drawn") -> keras.Model:
 
     Raises:
         FileNotFoundError: the folder holds no trained U-Net.
-        PretrainedError: the package's own weights are missing or damaged.
         ValueError: there is no such way with the heart, or this U-Net has learnt one only.
     """
     if heart not in HEART:
@@ -80,14 +79,8 @@ def build_in_fast_precision(config: UNetConfig, pretrained: bool = True) -> kera
 def clean_mask(probs: np.ndarray, threshold: float = 0.5) -> np.ndarray:
     """Threshold probabilities, cut thin bridges, keep two lungs, fill their holes.
 
-    Args:
-        probs: float (H, W), 0 to 1, or bool (H, W).
-        threshold: a pixel above it is lung.
-
-    Returns:
-        bool (H, W), at most two connected regions without holes.
-
-    Section 3.2.3 of the report.
+    Takes float (H, W), 0 to 1, a pixel above the threshold being lung, or bool (H, W). Returns
+    bool (H, W), at most two connected regions without holes. Section 3.2.3 of the report.
     """
     mask = (np.asarray(probs, np.float32) > threshold).astype(np.uint8)
     width = 2 * round(OPENING * min(mask.shape) / 2) + 1
@@ -101,11 +94,8 @@ def clean_mask(probs: np.ndarray, threshold: float = 0.5) -> np.ndarray:
 def segment_images(model: keras.Model, images: list[np.ndarray]) -> list[np.ndarray]:
     """Return the lung masks of images, each in its image's own size.
 
-    Args:
-        images: uint8 (H, W), sizes may differ.
-
-    Returns:
-        bool (H, W) for each; empty for an image of one grey value, which shows nothing.
+    Images are uint8 (H, W), sizes may differ; masks are bool (H, W), empty for an image of one
+    grey value, which shows nothing.
     """
     size = model.input_shape[1]
     batch = np.stack([resize(image, size) for image in images])[..., None].astype(np.float32)
@@ -155,8 +145,7 @@ def predict_masks(manifest: pd.DataFrame, weights="real", client=None) -> pd.Dat
         image, 0 to 1; and mask_flag, "small" below 0.10, "large" above 0.70, else "".
 
     Raises:
-        FileNotFoundError: the folder holds no trained U-Net.
-        ImageError: an image cannot be read.
+        FileNotFoundError, ImageError: no trained U-Net in the folder; an image cannot be read.
     """
     kept = home("masks", f"{_weights_digest(weights)[:16]}-{fastest_precision()}")
     client = network.connect_cluster(client)

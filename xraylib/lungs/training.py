@@ -37,17 +37,10 @@ LETTERS = ("L", "R", "A", "B", "AP", "PA", "R PORT", "ERECT")  # as burnt in by 
 
 
 def check_pairs(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with a mask, after opening every one of them.
+    """Return the rows of a manifest with a mask, numbered from 0, after opening every one of them.
 
-    Args:
-        manifest: a table with path, patient_id and mask_path ("" for none).
-
-    Returns:
-        those rows, numbered from 0.
-
-    Raises:
-        ValueError: no row has a mask, or a mask is empty; lists the files.
-        ImageError: a file is unreadable, or a mask's size is not its image's.
+    A `ValueError` says that no row has a mask, or lists the masks that are empty; an `ImageError`
+    names a file that is unreadable, or a mask that has not its image's size.
     """
     pairs = manifest[manifest.mask_path != ""].reset_index(drop=True)
     if pairs.empty:
@@ -66,17 +59,11 @@ def _read_pair(row) -> tuple[np.ndarray, np.ndarray]:
 
 
 def drawn_elsewhere(pairs: pd.DataFrame) -> np.ndarray:
-    """Say which masks were drawn on another version of their radiograph.
+    """Say which masks were drawn on another version of their radiograph, bool (N,).
 
     Of the 100 published masks 55 have another size than the radiograph that they are shipped
     with: they were drawn before its margins were cut off, and stretched since. Such a mask lies
-    beside the lungs.
-
-    Args:
-        pairs: a table with source and mask_path.
-
-    Returns:
-        bool (N,); False for masks that the list of sizes does not know.
+    beside the lungs. Masks that the list of sizes does not know count as fitting.
     """
     moved = set(pd.read_csv(V7LABS_MASKS)["mask"]) - sources.fitting_masks()
     names = [Path(path).name for path in pairs.mask_path]
@@ -86,15 +73,8 @@ def drawn_elsewhere(pairs: pd.DataFrame) -> np.ndarray:
 def split_pairs(pairs: pd.DataFrame, config: UNetConfig) -> pd.DataFrame:
     """Return the pairs with `split` filled, each patient in one of train, val and test only.
 
-    Args:
-        pairs: a table with patient_id, source and mask_path.
-        config: its shares and its seed.
-
-    Returns:
-        the pairs; split is "elsewhere" where `drawn_elsewhere`: of no use for training.
-
-    Raises:
-        ValueError: there are fewer than three patients.
+    The shares and the seed are the configuration's; `split` is "elsewhere" where `drawn_elsewhere`:
+    of no use for training. A `ValueError` says that there are fewer than three patients.
     """
     usable = np.flatnonzero(~drawn_elsewhere(pairs))
     patients = pairs.patient_id.iloc[usable].nunique()
@@ -130,15 +110,10 @@ def read_pairs(pairs: pd.DataFrame, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def map_targets(masks: np.ndarray, hearts, n_maps: int) -> np.ndarray:
-    """Put masks where the loss looks for them: one map, or one for each way in `HEART`.
+    """Put masks bool (B, S, S) where the loss looks for them: in one map, or one a way of `HEART`.
 
-    Args:
-        masks: bool (B, S, S).
-        hearts: for each mask "in" or "out", whether it goes on through the heart.
-        n_maps: 1 for the masks as they are, else 3.
-
-    Returns:
-        bool (B, S, S, 1), or int8 (B, S, S, 3) with -1 in the maps that nobody has drawn.
+    `hearts` says for each mask, by "in" or "out", whether it goes on through the heart. Returns
+    bool (B, S, S, 1), or int8 (B, S, S, 3) with -1 in the maps that nobody has drawn.
     """
     if n_maps == 1:
         return masks[..., None]
@@ -189,14 +164,7 @@ def _hearts(rows) -> np.ndarray | None:
 def vary_pair(image: np.ndarray, mask: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
     """Return a random variation of a pair: both moved alike, then the image's look changed.
 
-    Args:
-        image: uint8 (S, S).
-        mask: bool (S, S).
-        rng: NumPy's generator, the only source of chance.
-
-    Returns:
-        image uint8 (S, S) and mask bool (S, S).
-
+    Image uint8 (S, S) and mask bool (S, S) stay of their kind; `rng` is the only source of chance.
     Section 3.2.3 of the report.
     """
     image, mask = _move_pair(image, mask, rng)
@@ -291,12 +259,10 @@ def train_unet(manifest, config: UNetConfig | None = None, folder=None, start=No
     Returns:
         the run folder: `config.json, split.csv, history.csv, unet.weights.h5, metrics.json`. The
         weights are those of the epoch with the best Dice on the validation patients;
-        `metrics.json` holds the measures on the test patients, which chose nothing.
+        `metrics.json` holds the measures on the test patients, which chose nothing. Section 3.2.3.
 
     Raises:
         ValueError, ImageError: as `lungs.check_pairs` and `lungs.split_pairs`.
-
-    Section 3.2.3 of the report.
     """
     config = config or UNetConfig()
     folder = Path(folder or run_folder(manifest, config, start))
@@ -366,8 +332,7 @@ def _fit_unet(pairs: pd.DataFrame, config: UNetConfig, part: Path, start) -> flo
         files.save_weights(model, _checkpoint(part, epoch))
         if _epochs_since_best(history) == 0:
             files.save_weights(model, part / "best.weights.h5")
-        with files.whole_file(part / "history.csv") as new:
-            history.to_csv(new, index=False)
+        files.write_text(part / "history.csv", history.to_csv(index=False))
         _checkpoint(part, epoch - 1).unlink(missing_ok=True)
         bar.update()
     bar.close()
@@ -397,8 +362,7 @@ def _finish(pairs: pd.DataFrame, config: UNetConfig, part: Path, seconds: float)
     model.load_weights(part / "best.weights.h5")
     files.save_weights(model, part / UNET_WEIGHTS)  # without Adam's state
     files.write_text(part / "config.json", json.dumps(asdict(config), indent=2))
-    with files.whole_file(part / "split.csv") as split:
-        pairs.to_csv(split, index=False)
+    files.write_text(part / "split.csv", pairs.to_csv(index=False))
     unseen = pairs[~pairs.patient_id.isin(pairs.patient_id[pairs.split.isin(["train", "val"])])]
     judged = judge_unet(part, unseen)
     metrics = {
@@ -412,14 +376,11 @@ def _finish(pairs: pd.DataFrame, config: UNetConfig, part: Path, seconds: float)
 
 
 def judge_unet(weights, pairs: pd.DataFrame, heart: str = "drawn") -> pd.DataFrame:
-    """Return the pairs with Dice and IoU of the cleaned masks, in the images' own size.
+    """Return the pairs with Dice and IoU, 0 to 1, of the cleaned masks in the images' own size.
 
     Args:
         weights, heart: as in `lungs.load_unet`.
-        pairs: a table with path and mask_path.
-
-    Returns:
-        a copy with the columns dice and iou, 0 to 1.
+        pairs: a table with path and mask_path; a copy gets the columns dice and iou.
     """
     model, scores = load_unet(weights, heart), []
     for row in pairs.itertuples():
@@ -431,13 +392,9 @@ def judge_unet(weights, pairs: pd.DataFrame, heart: str = "drawn") -> pd.DataFra
 
 
 def summarise_overlap(judged: pd.DataFrame, seed: int = 0) -> dict:
-    """Return means over images with 95 % intervals, patients being drawn again.
+    """Return means of dice and iou over images with 95 % intervals, patients being drawn again.
 
-    Args:
-        judged: a table with patient_id, dice and iou.
-
-    Returns:
-        n, patients, and for dice and iou the mean, `_low` and `_high`.
+    Returns n, patients, and for dice and iou of the judged pairs the mean, `_low` and `_high`.
     """
     summary = {"n": len(judged), "patients": judged.patient_id.nunique()}
     for name in ("dice", "iou"):
@@ -449,10 +406,8 @@ def summarise_overlap(judged: pd.DataFrame, seed: int = 0) -> dict:
 def train_profile_unet(name: str) -> Path:
     """Train the U-Net of a profile, or return the one that was trained so before.
 
-    Where the pairs that teach it are not at hand, one that an earlier process has kept will do.
-
-    Raises:
-        FileNotFoundError: none is kept, and there are no pairs to train one on.
+    Where the pairs that teach it are not at hand, one that an earlier process has kept will do; a
+    `FileNotFoundError` says that none is kept.
     """
     config = UNET_PROFILES[name]
     try:

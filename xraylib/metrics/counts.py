@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+import pandas as pd
+
+LEVEL = 0.95  # of the bootstrap's intervals
 
 
 class UndefinedMetricWarning(UserWarning):
@@ -16,21 +19,13 @@ class UndefinedMetricWarning(UserWarning):
 
 
 def confusion_matrix(labels, predictions, n_classes: int = 3) -> np.ndarray:
-    """Count every pair of true and predicted class.
+    """Count every pair of true and predicted class: int64 (C, C), rows true, columns predicted.
 
     >>> confusion_matrix([0, 0, 1, 2], [0, 1, 1, 1]).tolist()
     [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
 
-    Args:
-        labels: true class ids (N,), 0 to `n_classes` - 1.
-        predictions: predicted class ids (N,).
-        n_classes: C; also a class that nobody has gets its row and column.
-
-    Returns:
-        int64 (C, C), rows true, columns predicted. Report, section 3.3.
-
-    Raises:
-        ValueError: lengths differ, or something is no class id.
+    Both are class ids (N,), 0 to `n_classes` - 1; a class that nobody has gets its row and column,
+    too. A `ValueError` says that lengths differ, or what is no class id. Report, section 3.3.
     """
     labels = check_class_ids(labels, n_classes, "labels")
     predictions = check_class_ids(predictions, n_classes, "predictions")
@@ -74,12 +69,8 @@ def specificity(matrix) -> np.ndarray:
 def f_beta(matrix, beta: float) -> np.ndarray:
     """Return (1 + b^2) P R / (b^2 P + R) a class: recall counts `beta` times as much as precision.
 
-    Args:
-        matrix: counts (C, C), rows true.
-        beta: above 0; the report uses 1 and 2.
-
-    Returns:
-        float (C,), 0 to 1; NaN, with a warning, where precision or recall is. Report, appendix 7.1.
+    `beta` is above 0; the report uses 1 and 2. Returns float (C,), 0 to 1; NaN, with a warning,
+    where precision or recall is. Report, appendix 7.1.
     """
     if not beta > 0:
         raise ValueError(f"found beta = {beta}: give a number above 0")
@@ -90,17 +81,11 @@ def f_beta(matrix, beta: float) -> np.ndarray:
 
 
 def macro_average(values, matrix) -> float:
-    """Average a value a class over the classes among the labels, each counted alike.
+    """Average a value a class, float (C,), over the classes among the labels, each counted alike.
 
     A class that no image has says nothing and is left out. One that is there and was never
     predicted counts 0 where its value is undefined: leaving it out would reward the omission.
-
-    Args:
-        values: float (C,), of `precision`, `recall`, `specificity` or `f_beta`.
-        matrix: the counts (C, C) that they were made from.
-
-    Returns:
-        the mean, 0 to 1; NaN if there are no labels.
+    `matrix` holds the counts that the values were made from. NaN if there are no labels.
     """
     matrix, values = _counts(matrix), np.asarray(values, dtype=float)
     never_predicted = matrix.sum(axis=0) == 0
@@ -112,12 +97,8 @@ def macro_average(values, matrix) -> float:
 def class_rows(matrix, class_names) -> list[dict]:
     """Return one row per class, and the row `macro`, as in the report's Table 4.
 
-    Args:
-        matrix: counts (C, C), rows true.
-        class_names: C names.
-
-    Returns:
-        dicts of class, n (labels), precision, recall, specificity, f1, f2.
+    Made from counts (C, C), rows true, and C names: dicts of class, n (labels), precision, recall,
+    specificity, f1, f2.
     """
     matrix = _counts(matrix)
     check_lengths(matrix=matrix, class_names=class_names)
@@ -150,7 +131,9 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float,
     """
     if not 0 <= successes <= n:
         raise ValueError(f"found {successes} successes of {n}: give 0 to n of n")
-    z = NormalDist().inv_cdf((1 + _checked_level(level)) / 2)
+    if not 0 < level < 1:
+        raise ValueError(f"found level = {level}: give a coverage between 0 and 1, such as 0.95")
+    z = NormalDist().inv_cdf((1 + level) / 2)
     if n == 0:
         return float("nan"), float("nan")
     share = successes / n
@@ -165,18 +148,13 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """Return the exact two-sided p of McNemar's test of two shares on the same images.
 
     Images on which both are right, or both wrong, say nothing of the difference. If the two were
-    equally good, each of the others would go to either with a chance of one half.
+    equally good, each of the others would go to either with a chance of one half. Counts those
+    that only the first calls right, and only the second; without any, p is 1. McNemar, "Note on
+    the sampling error of the difference between correlated proportions or percentages",
+    Psychometrika 12 (1947).
 
     >>> round(mcnemar(12, 3), 4)
     0.0352
-
-    Args:
-        only_first: images that only the first calls right.
-        only_second: images that only the second calls right.
-
-    Returns:
-        p, 0 to 1; 1 if there is no such image. McNemar, "Note on the sampling error of the
-        difference between correlated proportions or percentages", Psychometrika 12 (1947).
     """
     if only_first < 0 or only_second < 0:
         raise ValueError(f"found {only_first} and {only_second} images: give counts, none below 0")
@@ -186,27 +164,23 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def bootstrap_interval(
-    statistic, labels, predictions, groups, n_resamples=1000, level=0.95, seed=0, n_classes=3
+    statistic, labels, predictions, groups, n_resamples=1000, seed=0, n_classes=3
 ) -> tuple[float, float]:
-    """Return the percentile interval of a statistic when patients, not images, are drawn again.
+    """Return the 95 % interval of a statistic when patients, not images, are drawn again.
 
     Images of one patient are alike: drawing them one by one would give too narrow an interval.
 
     Args:
         statistic: takes counts (C, C), returns a float: `accuracy`, `lambda m: recall(m)[2]`.
-        labels: true class ids (N,).
-        predictions: predicted class ids (N,).
+        labels, predictions: class ids (N,), of `n_classes`.
         groups: the patient of each image (N,), at least two different ones.
         n_resamples: how often as many patients as there are are drawn, with replacement.
-        level: coverage, between 0 and 1.
-        n_classes: C.
 
     Returns:
-        low, high; draws in which the statistic is undefined are left out, with a warning.
-        Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
+        low, high (percentiles); draws in which the statistic is undefined are left out, with a
+        warning. Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
     """
     confusion_matrix(labels, predictions, n_classes)  # the checks
-    tail = (1 - _checked_level(level)) / 2
     check_lengths(labels=labels, groups=groups)
     patients, patient_of = np.unique(_check_groups(groups), return_inverse=True)
     if "" in patients.tolist():
@@ -229,6 +203,7 @@ def bootstrap_interval(
         warnings.warn(f"undefined in {undefined}", UndefinedMetricWarning, stacklevel=2)
     if len(defined) == 0:
         return float("nan"), float("nan")
+    tail = (1 - LEVEL) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return float(low), float(high)
 
@@ -276,16 +251,14 @@ def check_finite(values, name: str) -> np.ndarray:
 
 def _check_groups(groups) -> np.ndarray:
     """Return the patients of images (N,); a `ValueError` counts those that are missing."""
-    missing = [
-        not isinstance(group, str) and str(group) in ("nan", "None", "<NA>")
-        for group in np.asarray(groups).ravel().tolist()
-    ]
-    if any(missing):
+    groups = np.asarray(groups)
+    missing = pd.isna(groups).sum()
+    if missing:
         raise ValueError(
-            f"groups: {sum(missing)} of {len(missing)} patients are missing: they would count as "
-            "one; give each image a patient, such as its own path"
+            f"groups: {missing} of {groups.size} patients are missing: they would count as one; "
+            "give each image a patient, such as its own path"
         )
-    return np.asarray(groups)
+    return groups
 
 
 def check_lengths(**arrays) -> None:
@@ -293,12 +266,6 @@ def check_lengths(**arrays) -> None:
     lengths = {name: len(values) for name, values in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"lengths differ: found {lengths}")
-
-
-def _checked_level(level: float) -> float:
-    if not 0 < level < 1:
-        raise ValueError(f"found level = {level}: give a coverage between 0 and 1, such as 0.95")
-    return level
 
 
 @dataclass(frozen=True)
@@ -311,17 +278,12 @@ class Mean:
     n: int  # values that were defined
 
 
-def bootstrap_mean(values, groups=None, level: float = 0.95, seed: int = 0) -> Mean:
-    """Return a mean and its percentile interval, drawing patients again and not images.
+def bootstrap_mean(values, groups=None, seed: int = 0) -> Mean:
+    """Return a mean and its 95 % interval (percentiles), drawing patients again and not images.
 
-    Args:
-        values: float (N,), NaN ones are left out.
-        groups: the patient of each value (N,); without, each value is a patient of its own.
-        level: coverage, between 0 and 1.
-
-    Returns:
-        the mean; its interval is (NaN, NaN) for fewer than two patients. Efron and Tibshirani,
-        "An Introduction to the Bootstrap" (1993), chapter 13.
+    Values are float (N,), NaN ones left out; `groups` (N,) names the patient of each, without, each
+    is a patient of its own. The interval is (NaN, NaN) for fewer than two patients. Efron and
+    Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
     """
     values = np.asarray(values, float)
     groups = np.arange(len(values)) if groups is None else _check_groups(groups)
@@ -341,7 +303,7 @@ def bootstrap_mean(values, groups=None, level: float = 0.95, seed: int = 0) -> M
         lambda s, c, axis: s.sum(axis=axis) / c.sum(axis=axis),
         paired=True,
         n_resamples=1000,
-        confidence_level=level,
+        confidence_level=LEVEL,
         method="percentile",
         rng=np.random.default_rng(seed),
     )
@@ -360,16 +322,8 @@ def _overlap(mask_a: np.ndarray, mask_b: np.ndarray) -> tuple[int, int]:
 def dice(mask_a: np.ndarray, mask_b: np.ndarray) -> float:
     """Return the Dice coefficient: twice the overlap over the sum of the areas.
 
-    Args:
-        mask_a, mask_b: bool (H, W).
-
-    Returns:
-        0 (apart) to 1 (equal); two empty masks score 1.
-
-    Raises:
-        ValueError: the shapes differ.
-
-    Section 3.2.3 of the report.
+    Of masks bool (H, W), 0 (apart) to 1 (equal); two empty ones score 1. A `ValueError` says that
+    the shapes differ. Section 3.2.3 of the report.
 
     >>> dice([[True, True]], [[True, False]])
     0.6666666666666666

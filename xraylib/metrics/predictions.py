@@ -33,15 +33,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def predictions_table(manifest: pd.DataFrame, logits, class_names=CLASS_NAMES) -> pd.DataFrame:
-    """Put predictions beside the rows of a manifest.
+    """Put logits, float (N, C), finite, beside the N rows of a manifest.
 
-    Args:
-        manifest: N rows.
-        logits: float (N, C), finite.
-        class_names: C names.
-
-    Returns:
-        path, patient_id, source, label, prediction, and a probability for each class.
+    Returns path, patient_id, source, label, prediction, and a probability for each of C classes.
     """
     logits = np.asarray(logits)
     if logits.shape != (len(manifest), len(class_names)):
@@ -73,10 +67,7 @@ def judge_predictions(
 
     Returns:
         n; confusion (C x C, rows true); and value, low and high for each figure. The precision
-        of a class that was never predicted is NaN.
-
-    Raises:
-        ValueError: a label or a prediction is none of the names.
+        of a class that was never predicted is NaN. A `ValueError` names what is no class.
     """
     with warnings.catch_warnings():  # the NaN in the table says it
         warnings.simplefilter("ignore", UndefinedMetricWarning)
@@ -87,35 +78,25 @@ def _judge_predictions(predictions: pd.DataFrame, seed: int, class_names, rare_c
     labels = _ids(predictions.label, class_names)
     predicted = _ids(predictions.prediction, class_names)
     matrix = confusion_matrix(labels, predicted, len(class_names))
-    figures = {
-        "accuracy": (
-            accuracy(matrix),
-            wilson_interval(int(np.trace(matrix)), int(matrix.sum())),
-        )
-    }
+    interval = wilson_interval(int(np.trace(matrix)), int(matrix.sum()))
+    figures = {"accuracy": (accuracy(matrix), interval)}
     if rare_class is None and CLASS_NAMES[COVID] in class_names:
         rare_class = CLASS_NAMES[COVID]
     if rare_class is not None:
         rare = rare_class if rare_class not in class_names else class_names.index(rare_class)
         check_class_ids([rare], len(class_names), "rare_class")
-        hits, n, called = matrix[rare, rare], matrix[rare].sum(), matrix[:, rare].sum()
-        figures[f"{class_names[rare]} recall"] = (
-            recall(matrix)[rare],
-            wilson_interval(int(hits), int(n)),
-        )
-        figures[f"{class_names[rare]} precision"] = (
-            precision(matrix)[rare],
-            wilson_interval(int(hits), int(called)),
-        )
+        name, hits = class_names[rare], int(matrix[rare, rare])
+        interval = wilson_interval(hits, int(matrix[rare].sum()))
+        figures[f"{name} recall"] = recall(matrix)[rare], interval
+        interval = wilson_interval(hits, int(matrix[:, rare].sum()))
+        figures[f"{name} precision"] = precision(matrix)[rare], interval
     # an image without a patient_id counts as a patient of its own
     known = predictions.patient_id.notna() & (predictions.patient_id != "")
     groups = predictions.patient_id.where(known, predictions.path).astype(str).to_numpy()
-    figures["macro F1"] = (
-        _macro_f1(matrix),
-        bootstrap_interval(
-            _macro_f1, labels, predicted, groups, seed=seed, n_classes=len(class_names)
-        ),
+    interval = bootstrap_interval(
+        _macro_f1, labels, predicted, groups, seed=seed, n_classes=len(class_names)
     )
+    figures["macro F1"] = _macro_f1(matrix), interval
     table = {name: {"value": v, "low": lo, "high": hi} for name, (v, (lo, hi)) in figures.items()}
     return {"n": int(matrix.sum()), "confusion": matrix.tolist(), **table}
 
@@ -142,24 +123,14 @@ def figures_row(
 
 
 def per_class_table(confusion, class_names=CLASS_NAMES) -> pd.DataFrame:
-    """Return precision, recall, specificity, F1 and F2 for each class, as in Table 4.
-
-    Args:
-        confusion: counts (C, C), rows true.
-        class_names: C names.
-    """
+    """Return `class_rows` of counts (C, C), rows true, as a table: as in the report's Table 4."""
     return pd.DataFrame(class_rows(confusion, class_names)).set_index("class")
 
 
 def as_text(table: pd.DataFrame, names) -> pd.DataFrame:
-    """Write figures and their intervals as text, in per cent.
+    """Write figures and their intervals, columns of `figures_row`, as text in per cent.
 
-    Args:
-        table: a table with the columns of `figures_row`.
-        names: the names of the figures to show.
-
-    Returns:
-        a table of texts such as `82.0 % [74.0, 88.0]`, and n.
+    Returns a table of n and, for the `names` to show, texts such as `82.0 % [74.0, 88.0]`.
     """
     text = pd.DataFrame({"n": table["n"].astype(int)}, index=table.index)
     for name in names:
@@ -175,9 +146,7 @@ def _macro_f1(matrix) -> float:
 def negative_log_likelihood(probs, labels) -> float:
     """Return the mean of -log p(true class), in nats; p is at least the dtype's epsilon.
 
-    Args:
-        probs: float (N, C), rows sum to 1.
-        labels: class ids (N,).
+    Probabilities are float (N, C), their rows sum to 1; labels are class ids (N,).
     """
     probs, labels = _checked_probabilities(probs, labels)
     of_truth = probs[np.arange(len(labels)), labels]
@@ -215,20 +184,12 @@ def expected_calibration_error(probs, labels, n_bins: int = 15) -> float:
 
 
 def chance_error(probs, n_bins: int = 15, seed: int = 0) -> float:
-    """Return the calibration error that is to be expected when every probability is true.
+    """Return the calibration error, 0 to 1, to be expected when every probability is true.
 
     With few images in a bin, the share of right ones lies beside the confidence by chance alone.
-    So classes are drawn with just these probabilities, and the errors averaged: the floor that an
-    error has to be compared with.
-
-    Args:
-        probs: float (N, C), rows sum to 1.
-        n_bins: as in `reliability_curve`.
-        seed: seeds the draws.
-
-    Returns:
-        the mean error, 0 to 1. Vaicenavicius et al., "Evaluating model calibration in
-        classification" (2019), section 4.
+    So classes are drawn with just these probabilities, float (N, C), and the errors averaged: the
+    floor that an error has to be compared with. Bins are as in `reliability_curve`.
+    Vaicenavicius et al., "Evaluating model calibration in classification" (2019), section 4.
     """
     probs = check_finite(probs, "probs")
     limits, rng = probs.astype(float).cumsum(axis=1), np.random.default_rng(seed)
@@ -238,16 +199,9 @@ def chance_error(probs, n_bins: int = 15, seed: int = 0) -> float:
 
 
 def judge_probabilities(probs, labels, n_bins: int = 15, seed: int = 0) -> dict[str, float]:
-    """Return how far probabilities can be believed: errors, and the floor of the first.
+    """Return how far probabilities can be believed, arguments as in `reliability_curve`.
 
-    Args:
-        probs: float (N, C), rows sum to 1.
-        labels: class ids (N,).
-        n_bins: as in `reliability_curve`.
-        seed: seeds `chance_error`.
-
-    Returns:
-        n, calibration error, what of it is to be expected by chance, and the log loss in nats.
+    Returns n, calibration error, `chance_error` (with `seed`), and the log loss in nats.
     """
     return {
         "n": len(labels),
@@ -265,12 +219,8 @@ def temperature_scale(logits, temperature: float) -> np.ndarray:
 def fit_temperature(logits, labels) -> float:
     """Return the temperature, 0.05 to 20, with the least negative log likelihood.
 
-    Args:
-        logits: (N, C) of validation images, never of those that are judged afterwards.
-        labels: class ids (N,).
-
-    Returns:
-        the temperature. Guo et al. (2017), section 4.2.
+    Takes logits (N, C) of validation images, never of those that are judged afterwards, and their
+    class ids (N,). Guo et al. (2017), section 4.2.
     """
     logits = np.asarray(logits, dtype=float)
     _, labels = _checked_probabilities(temperature_scale(logits, 1.0), labels)

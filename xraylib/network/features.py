@@ -41,8 +41,7 @@ class FeatureSettings:
     Attributes:
         preprocessing: what the network sees of the image.
         scaling: `report` or `vgg16`, see `build_base`.
-        transform_seed: the transform seed of the random transforms, where the preprocessing has
-            them.
+        transform_seed: seeds the random transforms, where the preprocessing has them.
         precision: `float32`, `bfloat16`, or `auto` for what the hardware declares.
         taps: names of VGG16's layers to keep, beside or in place of block5_pool.
     """
@@ -113,9 +112,9 @@ def content_key(manifest: pd.DataFrame, settings: FeatureSettings) -> str:
 
 @lru_cache(maxsize=1)
 def _predictor(scaling: str, taps: tuple[str, ...], precision: str, weights_sha256: str):
-    """Build the frozen network for all views and shards to come; return it with its output's shape.
+    """Build the frozen network for all views and shards to come; return it and its output's shape.
 
-    Kept by the hash of its weights too: with other weights it is another network.
+    It is kept by the hash of its weights too: with other weights it is another network.
     """
     with dtype_policy(POLICIES[precision]):
         base = build_base(scaling)
@@ -161,11 +160,7 @@ def load_view(row, preprocessing: Preprocessing, rng=None) -> np.ndarray:
 
 
 class FreshViews:
-    """Images that are transformed anew each time, in place of an array (N, size, size, 1).
-
-    Args:
-        preprocessing: the preprocessing of the view.
-    """
+    """Images that are transformed anew each time, in place of an array (N, size, size, 1)."""
 
     dtype = np.float32
 

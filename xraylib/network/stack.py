@@ -31,9 +31,8 @@ def build_classifier(
             the report's.
         head: a trained model of `build_head` whose weights are copied, of any number of classes;
             new weights and the report's three without.
+        weights_path: a file of VGG16's weights, see `vgg16_weights_path`.
         weights: in place of `head`, trained weights by name or path, see `load_head`.
-        weights_path: a file of VGG16's weights; found or fetched without, see
-            `vgg16_weights_path`.
 
     Returns:
         a model from (B, 224, 224, 1) grey values 0..255 to logits (B, C). VGG16's layers are
@@ -60,9 +59,6 @@ def build_base(scaling: str = "report", weights_path=None, size: int = IMAGE_SIZ
     Returns:
         a model from (B, size, size, 1) grey values 0..255 to (B, size / 32, size / 32, 512)
         float32; 7 x 7 cells for the report's 224 pixels.
-
-    Raises:
-        ValueError: there is no such scaling.
     """
     grey = keras.Input((size, size, 1), name="grey")
     colour = layers.Concatenate(name="three_channels")([grey, grey, grey])
@@ -81,16 +77,10 @@ def build_base(scaling: str = "report", weights_path=None, size: int = IMAGE_SIZ
 
 
 def stack_head(features, conv=layers.Conv2D, n_classes: int = len(CLASS_NAMES)):
-    """Stack the report's own layers on VGG16's features.
+    """Stack the report's own layers on VGG16's features, a tensor (B, 7, 7, 512).
 
-    Args:
-        features: a tensor (B, 7, 7, 512).
-        conv: the class of the two convolutions.
-        n_classes: C, the report's three by default.
-
-    Returns:
-        logits, a tensor (B, C). The softmax is left to the loss: Grad-CAM needs the score before
-        it.
+    `conv` is the class of the two convolutions. Returns logits, a tensor (B, n_classes). The
+    softmax is left to the loss: Grad-CAM needs the score before it.
     """
     x = conv(512, 3, activation="relu", name="block6_conv1")(features)  # 7 x 7 -> 5 x 5
     x = conv(512, 3, activation="relu", name="block6_conv2")(x)  # 5 x 5 -> 3 x 3
@@ -132,7 +122,6 @@ def load_head(model: keras.Model, weights) -> keras.Model:
 
     Raises:
         ValueError: there is no such name and no such file; or the file holds another model.
-        PretrainedError: the package's own file is missing or damaged.
     """
     if str(weights) in TRAINED:
         return pretrained.fill(model, TRAINED[str(weights)])

@@ -42,8 +42,7 @@ def names() -> list[str]:
 def card(name: str) -> dict:
     """Return what is known of a model: the entries of `CARD_ENTRIES`, and `sha256`.
 
-    Raises:
-        ValueError: there is no such model; names those there are.
+    A `ValueError` says that there is no such model, and names those there are.
     """
     known = _cards(FOLDER)
     if name not in known:
@@ -55,11 +54,8 @@ def card(name: str) -> dict:
 def load(name: str) -> dict[str, np.ndarray]:
     """Return a model's arrays by name, float32 where they are kept as float16.
 
-    Weights of a Keras layer are named `layer/0`, `layer/1`, in the order of its `get_weights`.
-
-    Raises:
-        ValueError: there is no such model.
-        PretrainedError: its file is missing, or not the one that the card describes.
+    Weights of a Keras layer are named `layer/0`, `layer/1`, in the order of its `get_weights`. A
+    `PretrainedError` says that its file is missing, or not the one that the card describes.
     """
     meant, path = card(name)["sha256"], FOLDER / f"{name}.npz"
     again = "install the package again, or check out this file again"
@@ -79,14 +75,9 @@ def load(name: str) -> dict[str, np.ndarray]:
 def fill(model, weights):
     """Give the layers of a Keras model trained weights, and return the model.
 
-    Layers that are not named keep their weights, such as VGG16's.
-
-    Args:
-        model: has every layer that is named.
-        weights: a name, as in `load`; or arrays named as `load` returns them.
-
-    Raises:
-        ValueError: there is no such model; or a layer is missing or of another shape.
+    The weights are a name, as in `load`, or arrays named as `load` returns them. Layers that are
+    not named keep theirs, such as VGG16's. A `ValueError` says that there is no such name, or that
+    a layer is missing or of another shape.
     """
     arrays = load(weights) if isinstance(weights, str) else weights
     for layer in dict.fromkeys(key.rpartition("/")[0] for key in arrays):
@@ -105,10 +96,8 @@ def keep(name: str, arrays: dict, entries: dict, folder=FOLDER) -> dict:
         folder: for both files.
 
     Returns:
-        the card, with `sha256` and `bytes` of the file.
-
-    Raises:
-        ValueError: an entry of the card is missing, or a value is too large for float16.
+        the card, with `sha256` and `bytes` of the file. A `ValueError` says that an entry of the
+        card is missing, or a value too large for float16.
     """
     missing = sorted(set(CARD_ENTRIES) - set(entries))
     if missing:

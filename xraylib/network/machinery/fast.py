@@ -30,12 +30,8 @@ SAVE_EVERY = 20  # seconds between two checkpoints; a kill loses no more than th
 def fastest_precision() -> str:
     """Return the number format for long computations: what the hardware declares, not a clock.
 
-    Returns:
-        `bfloat16` where the device that computes has units for it, else `float32`; or what the
-        variable `XRAYLIB_PRECISION` names.
-
-    Raises:
-        ValueError: the variable names another format.
+    `bfloat16` where the device that computes has units for it, else `float32`; or what the
+    variable `XRAYLIB_PRECISION` names, if that is one of the two (`ValueError`).
     """
     asked = os.environ.get(PRECISION)
     if asked:
@@ -125,11 +121,9 @@ class OnePassAdam(keras.optimizers.Adam):
 class LiveMaps:
     """The part of features that the head can see, read from their file batch by batch.
 
-    It stands for an array (N, 6, 6, 512) and takes no more memory than the batch asked for.
-
-    Args:
-        maps: array or memory map (M, 7, 7, 512), or what stands for one.
-        rows: int (N,), the places in `maps` to take; all of them without.
+    It stands for an array (N, 6, 6, 512) and takes no more memory than the batch asked for. `maps`
+    is an array or memory map (M, 7, 7, 512), or what stands for one; `rows` int (N,) are the
+    places in it to take, all of them without.
     """
 
     def __init__(self, maps, rows=None):
@@ -158,23 +152,11 @@ class UpsampledBatches(keras.utils.PyDataset):
             different random transforms. Each time an image comes, one of them is drawn. Images
             that are not transformed are a list of one array.
         labels: int (N,), class ids.
-        batch_size, rate, rare_class: as in `data.upsampled_batches`.
-        n_classes: C, the report's three unless there are more.
-
-    Raises:
-        ValueError: lengths differ, the rate is out of range, or the images that it needs are not
-            there.
+        batch_size, rate, rare_class: as in `data.upsampled_batches`, also in what they raise.
     """
 
     def __init__(
-        self,
-        transformed,
-        labels,
-        batch_size=100,
-        rate=0.30,
-        seed=0,
-        rare_class=COVID,
-        n_classes=None,
+        self, transformed, labels, batch_size=100, rate=0.30, seed=0, rare_class=COVID
     ):
         super().__init__()
         self.transformed, self.labels = list(transformed), np.asarray(labels)
@@ -182,8 +164,7 @@ class UpsampledBatches(keras.utils.PyDataset):
             raise ValueError("every transform needs as many images as there are labels")
         self.batch_size, self.rate, self.seed = batch_size, rate, seed
         self.rare_class = rare_class
-        most = int(self.labels.max(initial=0)) + 1
-        self.n_classes = n_classes or max(most, len(CLASS_NAMES))
+        self.n_classes = max(int(self.labels.max(initial=0)) + 1, len(CLASS_NAMES))
         self.start_epoch(0)
 
     def __len__(self) -> int:
@@ -218,12 +199,12 @@ def fast_head() -> keras.Model:
 
 
 def fit_head(
-    transformed, labels, validation, config: RunConfig, folder, run_seed=0, fast=True, callbacks=()
+    transformed, labels, validation, config: RunConfig, folder, run_seed=0, callbacks=()
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Train the head on kept features, and go on where an earlier process stopped.
 
-    The mathematics is that of `stack.train_head`. Every epoch draws its own random numbers, so
-    a resumed training ends like an undisturbed one.
+    The mathematics is that of `stack.train_head`, in the format of `fastest_precision`. Every
+    epoch draws its own random numbers, so a resumed training ends like an undisturbed one.
 
     Args:
         transformed: sequence of float16 arrays or `LiveMaps` (N, 7, 7, 512): the training images'
@@ -232,7 +213,6 @@ def fit_head(
         validation: (features (M, 7, 7, 512), labels (M,)), judged after every epoch, or None.
         folder: for checkpoints; the caller removes it when the run is whole.
         run_seed: added to the configuration's seed, for repeated trainings.
-        fast: compute in the format of `fastest_precision`; else in float32.
         callbacks: Keras' callbacks, told of every epoch.
 
     Returns:
@@ -240,7 +220,7 @@ def fit_head(
         and accuracy, and val_loss and val_accuracy where there is a validation set.
     """
     seed = config.seed + run_seed
-    with fast_policy() if fast else dtype_policy("float32"):
+    with fast_policy():
         keras.utils.set_random_seed(seed % 2**32)
         head = fast_head()
         policy = keras.config.dtype_policy().name
@@ -271,16 +251,9 @@ def fit_whole(
     """Train the head inside the whole model, on images and not on kept features.
 
     The report's way: every epoch sees new random transforms. It needs a GPU to be quick.
-
-    Args:
-        transformed: sequence of arrays, or of what stands for them such as
-            `network.FreshViews`, (N, 224, 224, 1), grey values 0..255.
-        labels: int (N,), ids.
-        validation: (images (M, 224, 224, 1), labels (M,)), judged after every epoch, or None.
-        config, folder, run_seed: as in `fit_head`.
-
-    Returns:
-        the trained head, taking (B, 6, 6, 512), and its history as in `fit_head`.
+    Arguments and results are those of `fit_head`, but for the images: `transformed` holds arrays,
+    or what stands for them such as `network.FreshViews`, (N, 224, 224, 1), grey values 0..255,
+    and so does `validation`.
     """
     seed = config.seed + run_seed
     keras.utils.set_random_seed(seed % 2**32)
@@ -349,8 +322,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def save(self, epoch: int) -> None:
         """Write history and state after so many epochs."""
-        with files.whole_file(self.folder / "history.csv") as part:
-            pd.DataFrame(self.history).to_csv(part, index=False)
+        history = pd.DataFrame(self.history)
+        files.write_text(self.folder / "history.csv", history.to_csv(index=False))
         self.epoch.assign(epoch)
         with files.writing(self.folder):
             self.manager.save()

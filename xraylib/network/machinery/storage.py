@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -45,26 +44,17 @@ def grow_array(target: Path, shape: tuple[int, ...], batch: int, rest) -> None:
 
 
 def join_arrays(target: Path, shards: list[Path]) -> None:
-    """Write the rows of several arrays under each other as one, whole or not at all.
+    """Write the rows of several float16 `.npy` files under each other as one, whole or not at all.
 
     The result is byte by byte what `grow_array` writes at one go. The shards stay.
-
-    Args:
-        target: ends in `.npy`.
-        shards: in order; `.npy` files of float16 arrays that differ in their first length only.
-
-    Raises:
-        WriteError: the disk is full or the folder read-only.
     """
-    shapes = [np.load(shard, mmap_mode="r").shape for shard in shards]
+    arrays = [np.load(shard, mmap_mode="r") for shard in shards]
     part = target.with_suffix(".part")
     with files.writing(target):
         with open(part, "wb") as file:
-            file.write(_header((sum(shape[0] for shape in shapes), *shapes[0][1:])))
-            for shard in shards:
-                with open(shard, "rb") as rows:
-                    rows.seek(header_bytes(shard))
-                    shutil.copyfileobj(rows, file)
+            file.write(_header((sum(map(len, arrays)), *arrays[0].shape[1:])))
+            for rows in arrays:
+                file.write(rows.data)
         files.flush(part)
         part.replace(target)
 
@@ -73,14 +63,6 @@ def _header(shape: tuple[int, ...]) -> bytes:
     header, stream = {"descr": "<f2", "fortran_order": False, "shape": shape}, io.BytesIO()
     np.lib.format.write_array_header_1_0(stream, header)
     return stream.getvalue()
-
-
-def header_bytes(path: Path) -> int:
-    """Return where the rows of a `.npy` file begin."""
-    with open(path, "rb") as file:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)
-        return file.tell()
 
 
 def spans(start: int, stop: int, size: int) -> list[range]:
@@ -95,12 +77,8 @@ def spans(start: int, stop: int, size: int) -> list[range]:
 def read_ahead(work, items, depth: int = 2):
     """Yield `work(item)` for each item in order, done on a thread while the caller computes.
 
-    Args:
-        work: a function of one item, such as the reading of a batch.
-        depth: results held in memory beside the one that the caller has.
-
-    Raises:
-        Exception: whatever the work raised, when its turn comes.
+    `depth` results are held in memory beside the one that the caller has. What the work raises is
+    raised when its turn comes.
     """
     with ThreadPoolExecutor(1) as pool:
         waiting = deque()
@@ -151,15 +129,13 @@ def map_shards(client, work, manifest: pd.DataFrame, size: int, *settings, title
     """Return `work(shard, start, *settings)` for every shard of a manifest, in order.
 
     A shard whose worker dies is done again by another one. A shard that takes several workers
-    with it (`distributed.scheduler.allowed-failures`) ends in Dask's `KilledWorker`.
+    with it (`distributed.scheduler.allowed-failures`) ends in Dask's `KilledWorker`. The first
+    error that a shard raises cancels the others.
 
     Args:
         client: a `dask.distributed.Client`. Its workers have this package, and see the same
             files under the same names.
         work: a function of a module, of a part of the manifest and the place where it starts.
-
-    Raises:
-        Exception: the first one that a shard raised; the others are then cancelled.
     """
     from dask.distributed import as_completed
 
@@ -178,11 +154,7 @@ def map_shards(client, work, manifest: pd.DataFrame, size: int, *settings, title
 
 
 def check_shared(paths: list[Path]) -> None:
-    """Check that what the workers wrote can be read here.
-
-    Raises:
-        FileNotFoundError: a file is missing: the machines do not share the folder.
-    """
+    """Check that what the workers wrote can be read here; else a `FileNotFoundError` tells why."""
     missing = [str(path) for path in paths if not Path(path).is_file()]
     if missing:
         raise FileNotFoundError(

