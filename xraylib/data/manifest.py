@@ -35,18 +35,13 @@ class ManifestError(ValueError):
 def load_manifest(folder, class_names=CLASS_NAMES) -> pd.DataFrame:
     """Read the manifest of a data set that lies on the disk; nothing is fetched or drawn.
 
-    Args:
-        folder: with `images/` and `metadata.csv`, see `from_metadata`; or with a folder of images
-            for each class, see `from_class_folders`.
-        class_names: the labels that there may be; None for any.
+    The folder is one for `from_metadata` or for `from_class_folders`; labels are `class_names`, or
+    None for any. A `FileNotFoundError` or `NotADirectoryError` says that there is no such folder, a
+    `ManifestError` that the data in it are wrong.
 
     Returns:
         a table with the columns `path, label, patient_id, source, view, mask_path, split` and,
         for phantoms, `lesion_path, marker_path`; paths absolute, missing text "".
-
-    Raises:
-        FileNotFoundError, NotADirectoryError: there is no such folder.
-        ManifestError: the data are there but wrong.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -115,15 +110,9 @@ def read_folder(folder) -> tuple[pd.DataFrame, Counter]:
 
     The layouts: `metadata.csv` (its columns are taken, filename relative to `images/` or the
     folder); class folders, `CLASS/*`; class folders in sets, `{train,val,test}/CLASS/*`; class
-    folders with masks, `CLASS/{images,masks}/*`; images alone. Masks are matched by name.
-
-    Returns:
-        a manifest whose attrs["layout"] says which layout was taken, and how many files of which
-        kind were left out.
-
-    Raises:
-        FileNotFoundError, NotADirectoryError: no such folder, or it is a file.
-        ManifestError: metadata.csv has no column filename, or names files outside the folder.
+    folders with masks, `CLASS/{images,masks}/*`; images alone. Masks are matched by name. Returns a
+    manifest whose attrs["layout"] says which layout was taken, and how many files of which kind
+    were left out. Errors are those of `load_manifest`.
     """
     folder = files.check_folder(folder)
     if (folder / "metadata.csv").is_file():
@@ -254,17 +243,13 @@ def check_manifest(manifest: pd.DataFrame, folder: Path, class_names=CLASS_NAMES
 def check_columns(manifest: pd.DataFrame, filled=(), text=()) -> pd.DataFrame:
     """Check what a function needs of a table of one's own; the door of split, folds and counts.
 
-    Args:
-        filled: columns that every row must have a value in.
-        text: columns that may be missing in rows.
+    Every row must have a value in the columns `filled`, and may lack one in those of `text`. A
+    `ManifestError` names the rows where one is missing, or text and numbers are mixed, and columns
+    that are missing or there twice.
 
     Returns:
         a copy whose columns of these names hold values of one kind, missing ones ("", NaN, None)
         as "", categories as what they stand for.
-
-    Raises:
-        ManifestError: a column is missing or there twice, a value is missing, or text and numbers
-            are mixed; names the rows.
     """
     columns = list(dict.fromkeys([*filled, *text]))
     absent = [name for name in columns if name not in manifest]

@@ -28,11 +28,8 @@ def report_counts(n: int) -> dict[str, int]:
 def split_images(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Split at image level as the report did: shuffled per class, patients not looked at.
 
-    With the seed 19910806 and the published lists this gives the authors' own nine lists.
-
-    Args:
-        manifest: one row per image, in the order of the lists; any labels.
-        seed: seeds `random.Random` anew for each class, as in the authors' notebook.
+    `random.Random` gets the seed anew for each class, as in the authors' notebook: the published
+    lists, in their order, with the seed 19910806 give the authors' own nine lists.
 
     Returns:
         a copy whose column `split` is `train`, `val` or `test`. When the shares are rounded down,
@@ -59,11 +56,8 @@ def split_patients(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
 
     Patients are grouped by the rarest class that they have. In each group whole patients, in an
     order that the seed decides, fill the test set, then validation, then training, until each
-    holds its share of images.
-
-    Returns:
-        a copy of the manifest whose column `split` is `train`, `val` or `test`. A `ManifestError`
-        says that an image has no label or no patient_id.
+    holds its share of images. Returns a copy whose column `split` is `train`, `val` or `test`. A
+    `ManifestError` says that an image has no label or no patient_id.
     """
     checked = check_columns(manifest, ("label", "patient_id"))
     rarest = rarest_class(checked)

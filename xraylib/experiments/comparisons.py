@@ -105,15 +105,11 @@ def run_suspects(
     """Train on segmented images, by what lies outside the lungs and equalised or not, in folds.
 
     Each network is judged twice on the same test images: on views like those of its training, and
-    on original images, as the report did.
-
-    Args:
-        outside: keys of `OUTSIDE`.
+    on original images, as the report did (section 5). `outside` are keys of `OUTSIDE`.
 
     Returns:
         predictions under each other, with the columns cell (`black`, `black, equalised`, ...),
-        outside, equalised (bool), tested_on (`alike` or `original`) and fold. Section 5 of the
-        report.
+        outside, equalised (bool), tested_on (`alike` or `original`) and fold.
     """
     parts = []
     for colour, equalised in product(outside, (False, True)):
@@ -276,14 +272,9 @@ def draw_changes(
 ) -> dict[str, np.ndarray]:
     """Draw n patients, each sick and healthy, in two hospitals, with a marker more or less.
 
-    Args:
-        label: the disease, 1 or 2.
-        source: the hospital that goes with it, a key of `phantoms.SOURCES`.
-        other: the hospital of the healthy.
-        seed: seeds the first patient; the next ones follow.
-
-    Returns:
-        by the names in `CHANGES`, uint8 (n, 224, 224). *Elsewhere* is the marker's mirror image.
+    The disease is 1 or 2; `source` is the hospital that goes with it and `other` that of the
+    healthy, keys of `phantoms.SOURCES`; the seed is the first patient's, the next ones follow.
+    Returns by the names in `CHANGES` uint8 (n, 224, 224). *Elsewhere* is the marker's mirror image.
     """
     patients = [_draw_patient(label, source, other, seed + k) for k in range(n)]
     return {

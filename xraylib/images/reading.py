@@ -252,7 +252,7 @@ MOST_SOFT, MOST_OF_ONE = 0.05, 0.01  # of the pixels: the soft edge of a mask, n
 
 
 def read_mask(path, shape: tuple[int, int] | None = None, empty: bool = True) -> np.ndarray:
-    """Read a PNG or JPEG file of a mask. The grey values that it holds decide what is inside.
+    """Read a PNG or JPEG file of a mask, bool (H, W). Its grey values decide what is inside.
 
     Of two values, whatever they are, the higher is inside: 0 and 1, 1 and 2, black and red. More
     than two must lie near 0 and 255, but for a soft edge; then what is brighter than half is
@@ -262,9 +262,6 @@ def read_mask(path, shape: tuple[int, int] | None = None, empty: bool = True) ->
     Args:
         shape: (H, W) of the image that the mask belongs to; other sizes raise.
         empty: whether a mask without any pixel inside is taken; what is cut by it needs one.
-
-    Returns:
-        bool (H, W).
 
     Raises:
         ImageError: unreadable, not of that shape, of values that can be read in two ways, all

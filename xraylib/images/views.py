@@ -72,18 +72,11 @@ class Preprocessing:
         return json.dumps(asdict(self), sort_keys=True)
 
     def apply(self, image, mask=None, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Make the view of one image.
+        """Make the view, uint8 (size, size), of one image, uint8 (H, W).
 
-        Args:
-            image: uint8 (H, W).
-            mask: bool (H, W), the lungs; where the view `needs_mask`.
-            rng: draws the random transform; needed where `transform` is not `none`.
-
-        Returns:
-            uint8 (size, size).
-
-        Raises:
-            ValueError: `rng` or the mask is missing; the mask is empty, none, or of another shape.
+        The lungs, bool (H, W), are asked for where the view `needs_mask`, and `rng`, the source of
+        chance, where `transform` is not `none`. A `ValueError` says that one of them is missing, or
+        that the mask is empty, none, or of another shape.
         """
         if self.transform != "none" and rng is None:
             raise ValueError("a random view needs rng, the source of chance")
@@ -110,14 +103,9 @@ class Preprocessing:
         return _keep(self.region, equalise_bands(image, mask), mask)
 
     def place(self, heatmap: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Put a map of the view back where the view was cut from the image.
+        """Put a map of a still view, float32 (size, size), back where the view was cut out.
 
-        Args:
-            heatmap: float32 (size, size), of a view without random transforms.
-            mask: bool (H, W), the lungs.
-
-        Returns:
-            float32 (H, W), 0 where the view did not reach.
+        `mask` is the lungs, bool (H, W); returns float32 (H, W), 0 where the view did not reach.
         """
         box = _lung_box(_check_mask(mask, mask), margin=0.05) if self.crop else np.s_[:, :]
         placed = np.zeros(mask.shape, np.float32)
@@ -149,12 +137,8 @@ def random_transform(
     """Turn, shift and zoom a uint8 (H, W) image at random, by the ranges of the report's Table 2.
 
     Rotation 0 to 10 degrees either way, shifts 0 to 10 % of each side either way, zoom 85 to
-    115 %, no flips; what comes in from outside is black.
-
-    Args:
-        rng: NumPy's generator, the source of chance.
-        kind: `table2` for all of them; or one of `SINGLE_TRANSFORMS` alone, of which `flip` mirrors
-            every image.
+    115 %, no flips; what comes in from outside is black. `kind` is `table2` for all of them, or one
+    of `SINGLE_TRANSFORMS` alone, of which `flip` mirrors every image.
     """
     height, width = image.shape
     angle = rng.uniform(-10, 10)
@@ -227,10 +211,8 @@ def _lung_box(mask: np.ndarray, margin: float = 0.0) -> tuple[slice, slice]:
 def contrast(image: np.ndarray, mask: np.ndarray, width: int = 5) -> float:
     """Return how far the mean grey value of a mask is from that of a ring around it, 0 to 255.
 
-    Args:
-        image: uint8 (H, W).
-        mask: bool (H, W), not empty: a burnt-in marker, a device.
-        width: of the ring in pixels.
+    Takes an image, uint8 (H, W), a mask, bool (H, W), not empty (a burnt-in marker, a device), and
+    the width of the ring in pixels.
     """
     wide = cv2.dilate(mask.astype(np.uint8), np.ones((2 * width + 1, 2 * width + 1))) > 0
     return float(abs(image[mask].mean() - image[wide & ~mask].mean()))
@@ -255,11 +237,9 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
 def equalise(image: np.ndarray, method: str = "global") -> np.ndarray:
     """Spread the grey values of an image, uint8 (H, W), over the whole range.
 
-    Args:
-        method: `none`; `normalise`, a straight line that brings the darkest and the brightest
-            per cent to 0 and 255; by the histogram `global`, the report's (section 3.2.2), or
-            `clahe`, the local, contrast-limited kind of Zuiderveld (1994) with 8 x 8 tiles and
-            clip limit 2.
+    By `none`; by `normalise`, a straight line that brings the darkest and the brightest per cent to
+    0 and 255; by the histogram, `global`, the report's way (section 3.2.2); or by `clahe`, the
+    local, contrast-limited kind of Zuiderveld (1994) with 8 x 8 tiles and clip limit 2.
     """
     if method == "none":
         return image
@@ -282,18 +262,12 @@ LARGEST_DETAIL = 4.0  # standard deviations that a detail may stand out by
 def equalise_bands(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Give the details of each size the same strength within the lungs, in every image.
 
-    The image is taken apart into bands of detail by blurs of doubling width. Each band is divided
-    by its standard deviation within the lungs, and the bands are put together again in fixed
+    The image, uint8 (H, W), is taken apart into bands of detail by blurs of doubling width (Burt
+    and Adelson, "The Laplacian pyramid as a compact image code", 1983). Each is divided by its
+    standard deviation within the lungs, bool (H, W), and the bands are put together again in fixed
     shares. How sharp, noisy, bright or contrasty an image came from its hospital then no longer
     shows; where in the lungs it is dense or clear still does. Nothing but the image itself is
-    used. Burt and Adelson, "The Laplacian pyramid as a compact image code" (1983), for the bands.
-
-    Args:
-        image: uint8 (H, W).
-        mask: bool (H, W), the lungs, not empty.
-
-    Returns:
-        uint8 (H, W), 1 to 255: 0 is left for what is masked.
+    used. Returns uint8 (H, W), 1 to 255: 0 is left for what is masked.
     """
     unit = max(image.shape) / REFERENCE_SIZE
     inner = _eroded(mask, unit)

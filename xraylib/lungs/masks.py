@@ -35,11 +35,9 @@ def load_unet(weights="real", heart: str = "drawn") -> keras.Model:
             masks are of two kinds, which may go with the class: for a classifier take "in".
 
     Returns:
-        a model from grey values to the logits of one map, see `lungs.build_unet`.
-
-    Raises:
-        FileNotFoundError: the folder holds no trained U-Net.
-        ValueError: there is no such way with the heart, or this U-Net has learnt one only.
+        a model from grey values to the logits of one map, see `lungs.build_unet`. A
+        `FileNotFoundError` says that the folder holds none, a `ValueError` that there is no such
+        way with the heart, or that this U-Net has learnt one only.
     """
     if heart not in HEART:
         raise ValueError(f"no way {heart!r} with the heart: choose one of {', '.join(HEART)}")

@@ -247,7 +247,8 @@ UNET_PROFILES = {  # the masks of the report's images are taught by the same rea
 def train_unet(manifest, config: UNetConfig | None = None, folder=None, start=None) -> Path:
     """Train a U-Net, or return the folder of the one that was trained so before.
 
-    Killed at any moment, it goes on from its last whole epoch when called again.
+    Killed at any moment, it goes on from its last whole epoch when called again. Errors are those
+    of `lungs.check_pairs` and `lungs.split_pairs`. Section 3.2.3 of the report.
 
     Args:
         manifest: a table; the rows with a mask_path are the pairs. They are split by patient.
@@ -259,10 +260,7 @@ def train_unet(manifest, config: UNetConfig | None = None, folder=None, start=No
     Returns:
         the run folder: `config.json, split.csv, history.csv, unet.weights.h5, metrics.json`. The
         weights are those of the epoch with the best Dice on the validation patients;
-        `metrics.json` holds the measures on the test patients, which chose nothing. Section 3.2.3.
-
-    Raises:
-        ValueError, ImageError: as `lungs.check_pairs` and `lungs.split_pairs`.
+        `metrics.json` holds the measures on the test patients, which chose nothing.
     """
     config = config or UNetConfig()
     folder = Path(folder or run_folder(manifest, config, start))

@@ -67,20 +67,16 @@ def extract_features(
     The file is keyed by content: the bytes of the images (and of the masks that the view
     needs), the preprocessing, the weights and the precision. It is appended to batch by batch
     under a temporary name, so that a killed process loses one batch at most, and renamed when
-    whole. Processes that want the same features wait for each other. On a cluster every worker
-    computes shards of the manifest, and the result is the same file.
-
-    Args:
-        preprocessing, scaling, transform_seed, precision, taps: see `FeatureSettings`.
-        client: the client of a Dask cluster, see `network.connect_cluster`.
+    whole. Processes that want the same features wait for each other. On a cluster, see
+    `network.connect_cluster`, every worker computes shards of the manifest, and the result is the
+    same file. The settings are explained at `FeatureSettings`.
 
     Returns:
         read-only float16 memory map (N, 7, 7, C), rows in the manifest's order; C is 512 for
         block5_pool, and the sum over the taps where there are several.
 
     Raises:
-        ImageError: an image or mask cannot be read.
-        ValueError: the view needs masks and an image has none.
+        ImageError, ValueError: a file cannot be read; the view needs a mask and there is none.
     """
     precision = fastest_precision() if precision == "auto" else precision
     settings = FeatureSettings(preprocessing, scaling, transform_seed, precision, taps)
@@ -147,11 +143,8 @@ def _digest_of(path: str, changed: int, size: int) -> bytes:
 
 def load_view(row, preprocessing: Preprocessing, rng=None) -> np.ndarray:
     """Read the image (and mask) of a manifest's row and make its view, uint8 (size, size)."""
-    image = images.read_grey(row.path)
-    mask = None
-    if preprocessing.needs_mask:
-        if not row.mask_path:
-            raise ValueError(f"{row.path}: this view needs a lung mask; predict masks first")
+    image, mask = images.read_grey(row.path), None
+    if preprocessing.needs_mask and row.mask_path:
         mask = images.read_mask(row.mask_path, image.shape, empty=False)
     try:
         return preprocessing.apply(image, mask, rng)

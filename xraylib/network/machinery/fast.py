@@ -4,6 +4,7 @@ import mmap
 import os
 import threading
 import time
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -24,6 +25,7 @@ BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16")  # what processors call theirs
 BFLOAT16_GPU = (8, 0)  # compute capability from which a GPU has them
 LIVE = 6  # rows and columns of the features that reach the head, see `build_head`
 SAVE_EVERY = 20  # seconds between two checkpoints; a kill loses no more than that
+BUILDING = threading.RLock()  # a policy is the process's: of several threads one builds at a time
 
 
 @cache
@@ -47,28 +49,19 @@ def fastest_precision() -> str:
     return "bfloat16" if has_units else "float32"
 
 
-class dtype_policy:
-    """Set Keras' dtype policy for the layers built in a `with` block.
-
-    The policy belongs to the process: of several threads one builds at a time.
-    """
-
-    building = threading.RLock()
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __enter__(self):
-        self.building.acquire()
-        self.before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(self.name)
-
-    def __exit__(self, *_):
-        keras.config.set_dtype_policy(self.before)
-        self.building.release()
+@contextmanager
+def dtype_policy(name: str):
+    """Set Keras' dtype policy for the layers built in a `with` block."""
+    with BUILDING:
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(name)
+        try:
+            yield
+        finally:
+            keras.config.set_dtype_policy(before)
 
 
-def fast_policy() -> dtype_policy:
+def fast_policy():
     """Return a `dtype_policy` for layers in the format of `fastest_precision`."""
     return dtype_policy(POLICIES[fastest_precision()])
 

@@ -17,7 +17,8 @@ from xraylib import files
 def grow_array(target: Path, shape: tuple[int, ...], batch: int, rest) -> None:
     """Append to an array under a temporary name what it still lacks, then give it its name.
 
-    A killed process loses one batch at most.
+    A killed process loses one batch at most; after a `WriteError` (full disk, read-only folder)
+    what is there stays for the next try, too.
 
     Args:
         target: ends in `.npy`.
@@ -25,9 +26,6 @@ def grow_array(target: Path, shape: tuple[int, ...], batch: int, rest) -> None:
         batch: rows that are computed at once. A file is gone on with after whole batches only:
             a kill may have cut one, and a row's last bit depends on its batch.
         rest: called with the number of rows that are there; yields the others, in batches.
-
-    Raises:
-        WriteError: the disk is full or the folder read-only; what is there stays for the next try.
     """
     part, row_bytes = target.with_suffix(".part"), 2 * int(np.prod(shape[1:]))
     with files.writing(target):
@@ -96,13 +94,9 @@ ADDRESS = "XRAYLIB_DASK"  # names the scheduler, such as tcp://10.0.0.1:8786
 def connect_cluster(client=None):
     """Return the Dask client to compute with, or None where one machine does the work.
 
-    Args:
-        client: a `dask.distributed.Client`; None for the cluster that the environment variable
-            `XRAYLIB_DASK` names, if it names one.
-
-    Raises:
-        ImportError: a cluster is named and `dask.distributed` is not installed.
-        ConnectionError: no scheduler answers at the address.
+    Without a `dask.distributed.Client` it is that of the cluster that the environment variable
+    `XRAYLIB_DASK` names, if it names one. An `ImportError` then says that `dask.distributed` is not
+    installed, a `ConnectionError` that no scheduler answers at the address.
     """
     address = os.environ.get(ADDRESS)
     return _client_at(address) if client is None and address else client
@@ -128,14 +122,10 @@ def _client_at(address: str):
 def map_shards(client, work, manifest: pd.DataFrame, size: int, *settings, title: str) -> list:
     """Return `work(shard, start, *settings)` for every shard of a manifest, in order.
 
-    A shard whose worker dies is done again by another one. A shard that takes several workers
-    with it (`distributed.scheduler.allowed-failures`) ends in Dask's `KilledWorker`. The first
-    error that a shard raises cancels the others.
-
-    Args:
-        client: a `dask.distributed.Client`. Its workers have this package, and see the same
-            files under the same names.
-        work: a function of a module, of a part of the manifest and the place where it starts.
+    `work` is a function of a module. The workers of the Dask client have this package, and see the
+    same files under the same names. A shard whose worker dies is done again by another one. A
+    shard that takes several workers with it (`distributed.scheduler.allowed-failures`) ends in
+    Dask's `KilledWorker`. The first error that a shard raises cancels the others.
     """
     from dask.distributed import as_completed
 

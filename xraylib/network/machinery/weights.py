@@ -30,18 +30,10 @@ class WeightsError(OSError):
 def vgg16_weights_path(path=None) -> Path:
     """Return a checked file of VGG16's convolution weights, fetching it if there is none.
 
-    Looked for in this order: `path`; the file that `XRAYLIB_VGG16_WEIGHTS` names;
-    `XRAYLIB_HOME/weights`; Keras' own download; the same tensors from a Python package.
-
-    Args:
-        path: a `.weights.h5` file that `keras.applications.VGG16(include_top=False)` loads.
-
-    Returns:
-        the path of a file whose tensors have the SHA-256 `TENSORS_SHA256`.
-
-    Raises:
-        WeightsError: a file that was named is missing or holds other tensors, or no way led to
-            the weights; lists every way and its reason.
+    Looked for in this order: `path`, a `.weights.h5` file as `keras.applications.VGG16` loads it;
+    the file that `XRAYLIB_VGG16_WEIGHTS` names; `XRAYLIB_HOME/weights`; Keras' own download; the
+    same tensors from a Python package. Their SHA-256 is `TENSORS_SHA256`. A `WeightsError` says
+    that a file that was named is missing or holds other tensors, or why no way led to them.
     """
     named = path or os.environ.get("XRAYLIB_VGG16_WEIGHTS")
     if named:
