@@ -117,8 +117,7 @@ def pretrained_file(monkeypatch) -> Path:
     """The pretrained weights where they are at hand, and their hash instead of the stand-in's."""
     if not USERS_WEIGHTS.is_file():
         pytest.skip("needs VGG16's pretrained weights in XRAYLIB_HOME/weights")
-    monkeypatch.setattr(weights, "TENSORS_SHA256", PRETRAINED_SHA256)
-    monkeypatch.setattr(keras.applications, "VGG16", WHOLE_VGG16)
+    pretend_pretrained(monkeypatch, USERS_WEIGHTS, PRETRAINED_SHA256, WHOLE_VGG16)
     return USERS_WEIGHTS
 
 

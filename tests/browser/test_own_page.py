@@ -588,7 +588,7 @@ def test_the_built_network_stays_below_22_megabytes():
 @needs_built_network
 def test_the_built_page_agrees_with_the_package(browser, pretrained_file):
     load(browser, HTML.as_uri())
-    explainer = maps.Explainer(network.build_classifier("report", None, pretrained_file, "real"))
+    explainer = maps.Explainer(network.build_classifier(weights="real"))
     for number in range(len(page.READY)):
         view = ready_view(number)
         found, probs = explained(browser, view), explainer.probs(view)[0]

@@ -613,7 +613,7 @@ def test_maps_of_the_classifier_are_those_of_the_textbook(classifier, layer):
 @pytest.mark.slow
 def test_maps_of_the_pretrained_classifier_are_those_of_the_textbook(pretrained_file):
     keras.utils.set_random_seed(0)
-    model = network.build_classifier("vgg16", weights_path=pretrained_file)
+    model = network.build_classifier("vgg16")
     image = np.random.default_rng(4).integers(0, 256, (1, 224, 224), np.uint8)
     names = ["block4_conv3", "block5_conv3"]
     found = Explainer(model).explain(image, [1], names)

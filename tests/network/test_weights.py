@@ -133,11 +133,6 @@ def other_weights(folder):
     return path
 
 
-def test_a_path_given(thin_file, no_fetching, monkeypatch):
-    monkeypatch.setenv("XRAYLIB_VGG16_WEIGHTS", "/the/path/given/goes/first")
-    assert vgg16_weights_path(thin_file) == thin_file
-
-
 def test_the_environment_variable(thin_file, no_fetching, monkeypatch):
     monkeypatch.setenv("XRAYLIB_VGG16_WEIGHTS", str(thin_file))
     assert vgg16_weights_path() == thin_file
@@ -214,12 +209,13 @@ def test_a_failing_write_leaves_nothing_under_the_final_name(home, monkeypatch):
     assert_whole(vgg16_weights_path(), thin_tensors())
 
 
-def test_other_weights_under_the_right_name_are_refused(home, no_fetching):
+def test_other_weights_under_the_right_name_are_refused(home, no_fetching, monkeypatch):
     path = other_weights(home / "weights")
     with pytest.raises(WeightsError, match=f"{path}: other weights .* remove the file"):
         vgg16_weights_path()
+    monkeypatch.setenv("XRAYLIB_VGG16_WEIGHTS", str(path))
     with pytest.raises(WeightsError, match=f"{path}: other weights"):
-        vgg16_weights_path(path)
+        vgg16_weights_path()
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
@@ -228,8 +224,9 @@ def test_files_that_hold_no_vgg16(tmp_path, monkeypatch):
     text.write_text("not weights")
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(other)
     for path in (text, other):
+        monkeypatch.setenv("XRAYLIB_VGG16_WEIGHTS", str(path))
         with pytest.raises(WeightsError, match=f"{path}: not VGG16's convolution weights"):
-            vgg16_weights_path(path)
+            vgg16_weights_path()
     monkeypatch.setenv("XRAYLIB_VGG16_WEIGHTS", str(tmp_path / "none.weights.h5"))
     with pytest.raises(WeightsError, match="none.weights.h5: no such file"):
         vgg16_weights_path()

@@ -148,8 +148,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """Return the exact two-sided p of McNemar's test of two shares on the same images.
 
     Images on which both are right, or both wrong, say nothing of the difference. If the two were
-    equally good, each of the others would go to either with a chance of one half. Counts those
-    that only the first calls right, and only the second; without any, p is 1. McNemar, "Note on
+    equally good, each of the others would go to either with a chance of one half. Takes how many
+    only the first, and only the second, calls right; p is 1 if there are none. McNemar, "Note on
     the sampling error of the difference between correlated proportions or percentages",
     Psychometrika 12 (1947).
 
@@ -281,8 +281,8 @@ class Mean:
 def bootstrap_mean(values, groups=None, seed: int = 0) -> Mean:
     """Return a mean and its 95 % interval (percentiles), drawing patients again and not images.
 
-    Values are float (N,), NaN ones left out; `groups` (N,) names the patient of each, without, each
-    is a patient of its own. The interval is (NaN, NaN) for fewer than two patients. Efron and
+    Values are float (N,), NaN ones left out; `groups` (N,) are their patients, and without them
+    each is its own. The interval is (NaN, NaN) for fewer than two patients. Efron and
     Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
     """
     values = np.asarray(values, float)

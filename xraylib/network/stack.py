@@ -21,9 +21,7 @@ TRAINED = {"real": "head"}  # the names of heads that come with the package
 CAFFE_MEANS = (103.939, 116.779, 123.68)  # blue, green, red, as VGG16 was trained
 
 
-def build_classifier(
-    scaling: str = "report", head=None, weights_path=None, weights=None
-) -> keras.Model:
+def build_classifier(scaling: str = "report", head=None, weights=None) -> keras.Model:
     """Build the whole classifier as one flat functional model (Figure 2).
 
     Args:
@@ -31,14 +29,13 @@ def build_classifier(
             the report's.
         head: a trained model of `build_head` whose weights are copied, of any number of classes;
             new weights and the report's three without.
-        weights_path: a file of VGG16's weights, see `vgg16_weights_path`.
         weights: in place of `head`, trained weights by name or path, see `load_head`.
 
     Returns:
         a model from (B, 224, 224, 1) grey values 0..255 to logits (B, C). VGG16's layers are
         frozen, and every layer can be asked for by name.
     """
-    base = build_base(scaling, weights_path)
+    base = build_base(scaling)
     n_classes = len(CLASS_NAMES) if head is None else head.output_shape[-1]
     logits = stack_head(base.output, n_classes=n_classes)
     model = keras.Model(base.input, logits, name="stacked_vgg16")
@@ -47,11 +44,11 @@ def build_classifier(
     return model if weights is None else load_head(model, weights)
 
 
-def build_base(scaling: str = "report", weights_path=None, size: int = IMAGE_SIZE) -> keras.Model:
+def build_base(scaling: str = "report", size: int = IMAGE_SIZE) -> keras.Model:
     """Build the frozen VGG16, from a grey image to block5_pool.
 
     The scaling `vgg16` subtracts the ImageNet means, as VGG16 was trained; `report` multiplies by
-    1/255, as the report did. The weights' path is as in `build_classifier`.
+    1/255, as the report did.
 
     Returns:
         a model from (B, size, size, 1) grey values 0..255, size a multiple of 32, to float32
@@ -66,7 +63,7 @@ def build_base(scaling: str = "report", weights_path=None, size: int = IMAGE_SIZ
         scaled = layers.Rescaling(1 / 255, name="scale_to_one")(colour)
     else:
         raise ValueError(f"no scaling {scaling!r}: choose report or vgg16")
-    path = str(vgg16_weights_path(weights_path))
+    path = str(vgg16_weights_path())
     vgg = keras.applications.VGG16(include_top=False, weights=path, input_tensor=scaled)
     base = keras.Model(grey, vgg.get_layer(FEATURES).output, name="vgg16_base")
     base.trainable = False

