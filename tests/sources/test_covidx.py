@@ -112,10 +112,10 @@ RSNA_CLASSES = (
 )
 
 
-def test_rsna(tmp_path):
-    put(tmp_path / "rsna" / covidx.RSNA_LABELS, RSNA_LABELS)
-    put(tmp_path / "rsna" / covidx.RSNA_CLASSES, RSNA_CLASSES)
-    rows = covidx.by_rules(tmp_path)
+def test_rsna(home):
+    put(home / "data" / "rsna" / covidx.RSNA_LABELS, RSNA_LABELS)
+    put(home / "data" / "rsna" / covidx.RSNA_CLASSES, RSNA_CLASSES)
+    rows = covidx.by_rules()
     assert rows.label.tolist() == ["normal", "", "pneumonia", ""]
     assert rows.reason.tolist() == [
         "",
@@ -126,11 +126,12 @@ def test_rsna(tmp_path):
     assert rows.filename[0] == f"{UUIDS[0]}.dcm"
 
 
-def test_rsna_without_the_table_that_says_who_is_normal(tmp_path):
-    (tmp_path / "rsna").mkdir()
-    with zipfile.ZipFile(tmp_path / "rsna" / f"{covidx.RSNA_LABELS}.zip", "w") as archive:
+def test_rsna_without_the_table_that_says_who_is_normal(home):
+    folder = home / "data" / "rsna"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / f"{covidx.RSNA_LABELS}.zip", "w") as archive:
         archive.writestr(covidx.RSNA_LABELS, RSNA_LABELS)
-    rows = covidx.by_rules(tmp_path)
+    rows = covidx.by_rules()
     assert rows.label.tolist() == ["", "", "pneumonia", ""]
     assert rows.reason.tolist()[:2] == [covidx.CLASSES_MISSING] * 2
 
@@ -156,25 +157,25 @@ def test_a_file_counts_once(tmp_path):
     assert rows.label.tolist() == ["pneumonia", "", "", "", "pneumonia"]
 
 
-def test_sources_do_not_share_patients(tmp_path):
-    put(tmp_path / covidx.FOLDERS["cohen"] / "metadata.csv", COHEN)
+def test_sources_do_not_share_patients(home):
+    put(covidx.folder_of("cohen") / "metadata.csv", COHEN)
     text = "patientid,finding,view,imagename\n1,COVID-19,PA,a.png\n"
-    put(tmp_path / covidx.FOLDERS["actualmed"] / "metadata.csv", text)
-    rows = covidx.by_rules(tmp_path)
+    put(covidx.folder_of("actualmed") / "metadata.csv", text)
+    rows = covidx.by_rules()
     both = rows[(rows.filename == "a.png") & (rows.reason == "")]
     assert both.patient_id.tolist() == ["cohen-1", "actualmed-1"]
 
 
-def test_published_lists(tmp_path):
+def test_published_lists(home):
     put(
-        tmp_path / "train_split_v3.txt",
+        home / "data" / "report" / "train_split_v3.txt",
         f"2 a.png COVID-19 AP semi erect\n{UUIDS[0]} {UUIDS[0]}.png normal\n",
     )
     put(
-        tmp_path / "test_split_v3.txt",
+        home / "data" / "report" / "test_split_v3.txt",
         "COVID-00015b COVID-00015b.png COVID-19 \nCR.1 c.png COVID-19 actmed\n",
     )
-    rows = covidx.by_lists(tmp_path)
+    rows = covidx.by_lists()
     assert rows.columns.tolist() == list(covidx.COLUMNS)
     assert rows.source.tolist() == ["cohen", "rsna", "figure1", "actualmed"]
     assert rows.view.tolist() == ["AP semi erect", "", "", ""]
@@ -192,9 +193,9 @@ def test_a_patient_of_no_source_is_named():
         covidx.source_of("CR.1")
 
 
-def test_no_metadata_at_all(tmp_path):
+def test_no_metadata_at_all(home):
     with pytest.raises(FileNotFoundError, match="no metadata in covid-chestxray-dataset, figure1"):
-        covidx.by_rules(tmp_path)
+        covidx.by_rules()
 
 
 # a small COVIDx with pixels

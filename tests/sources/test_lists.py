@@ -9,16 +9,18 @@ from xraylib.sources import covidx
 
 
 @pytest.fixture
-def lists(tmp_path):
-    (tmp_path / "train_split_v3.txt").write_text(
+def lists(home):
+    folder = home / "data" / "report"
+    folder.mkdir(parents=True)
+    (folder / "train_split_v3.txt").write_text(
         "1 a.png normal PA\n2 b with space.png COVID-19 AP semi erect\n2 c.png COVID-19 cohen\n"
     )
-    (tmp_path / "test_split_v3.txt").write_text("3 d.png pneumonia\n")
-    return tmp_path
+    (folder / "test_split_v3.txt").write_text("3 d.png pneumonia\n")
+    return folder
 
 
 def test_fields_may_hold_spaces_and_views_may_be_missing(lists):
-    table = covidx.read_lists(lists)
+    table = covidx.read_lists()
     assert table.path.tolist() == ["a.png", "b with space.png", "c.png", "d.png"]
     assert table.patient_id.tolist() == ["1", "2", "2", "3"]
     assert table.label.tolist() == ["normal", "COVID-19", "COVID-19", "pneumonia"]
@@ -27,7 +29,7 @@ def test_fields_may_hold_spaces_and_views_may_be_missing(lists):
 def test_a_line_without_label_is_named(lists):
     (lists / "test_split_v3.txt").write_text("3 d.png pneumonia\n4 e.png\n")
     with pytest.raises(ValueError, match="test_split_v3.txt, line 2"):
-        covidx.read_lists(lists)
+        covidx.read_lists()
 
 
 def test_leaked_images_share_a_patient_with_training():

@@ -36,25 +36,20 @@ MOST_MISSING = 0.02  # of a source's files: Cohen's collection renames a few now
 NOT_FOUND = "the image file was not found"
 
 
-def read_lists(folder=None) -> pd.DataFrame:
+def read_lists() -> pd.DataFrame:
     """Read the published lists, lines of `patient filename label [view or source]`.
 
-    They lie in `folder`, by default `report` in the home's data folder; a `FileNotFoundError` says
-    that one does not, a `ValueError` names the line without a label.
-
-    Returns:
-        one row per image: path (a bare file name), patient_id, label, and what follows it in the
-        column view.
+    They lie in `report` in the home's data folder; a `FileNotFoundError` says that one does not, a
+    `ValueError` names the line without a label. Returns one row per image: path (a bare file
+    name), patient_id, label, and what follows it in the column view.
     """
-    folder = Path(folder) if folder else home("data") / "report"
     rows = []
-    for name in LISTS:
-        lines = (folder / name).read_text("utf8").splitlines()
-        for number, line in enumerate(lines, 1):
+    for path in (home("data") / "report" / name for name in LISTS):
+        for number, line in enumerate(path.read_text("utf8").splitlines(), 1):
             fields = line.split()
             label = next((i for i in range(2, len(fields)) if fields[i] in CLASS_NAMES), None)
             if label is None:
-                raise ValueError(f"{folder / name}, line {number}: no label in {line!r}")
+                raise ValueError(f"{path}, line {number}: no label in {line!r}")
             view = " ".join(fields[label + 1 :])
             rows.append((" ".join(fields[1:label]), fields[0], fields[label], view))
     return pd.DataFrame(rows, columns=["path", "patient_id", "label", "view"])
@@ -118,30 +113,29 @@ REPEATS = {  # what makes a row the same as an earlier one, and what is said of 
 LIST_SOURCES = {"cohen": "cohen", "fig1": "figure1", "actmed": "actualmed", "rsna": "rsna"}
 
 
-def by_rules(data=None) -> pd.DataFrame:
+def by_rules() -> pd.DataFrame:
     """Apply the rules to every source whose metadata are at hand, one row per image listed.
 
-    Args:
-        data: the folder that holds the sources' folders; by default the home's data folder.
-
-    Raises:
-        FileNotFoundError: no metadata of any source.
-        ValueError: a table lacks a column; names file and column.
+    A `FileNotFoundError` says that there are none, a `ValueError` which table lacks a column.
     """
-    data = Path(data) if data else home("data")
     tables = [
-        read(data / FOLDERS[source])
+        read(folder_of(source))
         for source, read in READERS.items()
-        if plain_or_zip(data / FOLDERS[source] / TABLES[source][0])
+        if plain_or_zip(folder_of(source) / TABLES[source][0])
     ]
     if not tables:
-        raise FileNotFoundError(f"{data}: no metadata in {', '.join(FOLDERS.values())}")
+        raise FileNotFoundError(f"{home('data')}: no metadata in {', '.join(FOLDERS.values())}")
     return leave_out_repeats(pd.concat(tables, ignore_index=True)[[*COLUMNS]])
 
 
-def by_lists(folder=None) -> pd.DataFrame:
+def folder_of(source: str) -> Path:
+    """Return where the files of a source lie."""
+    return home("data") / FOLDERS[source]
+
+
+def by_lists() -> pd.DataFrame:
     """Return exactly the images that the published lists name, see `read_lists`, as `by_rules`."""
-    table = read_lists(folder)
+    table = read_lists()
     # newer lists name the source where older ones have the view
     source = [LIST_SOURCES.get(row.view) or source_of(row.patient_id) for row in table.itertuples()]
     rows = table.rename(columns={"path": "filename"}).assign(source=source, reason="")
@@ -358,16 +352,16 @@ def provide_covidx(folder) -> None:
         AssemblyError: too many files of a source are missing, or some cannot be read.
         WriteError: the folder cannot be written.
     """
-    folder, data = Path(folder), home("data")
-    listed = all((data / "report" / name).is_file() for name in LISTS)
-    _check_sources(folder, data, listed)
+    folder = Path(folder)
+    listed = all((home("data") / "report" / name).is_file() for name in LISTS)
+    _check_sources(folder, listed)
     rows = by_lists() if listed else by_rules()
     way = "the report's published lists" if listed else "the rules of the assembly"
     print(f"Putting COVIDx together by {way} in {folder}", flush=True)
     with files.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with files.locked(folder):
-        rows = locate(rows, data)
+        rows = locate(rows)
         kept = rows[rows.reason == ""].reset_index(drop=True)
         sizes = _shrink_all(kept, folder / "images")
         counts, reasons = count_images(rows)
@@ -381,14 +375,14 @@ def provide_covidx(folder) -> None:
             files.write_text(folder / name, content.to_csv(index=False))
 
 
-def locate(rows: pd.DataFrame, data: Path) -> pd.DataFrame:
+def locate(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows with a column `original`, the path of an image that belongs, or "".
 
     A few that are not there are left out, with their reason. An `AssemblyError` says that more than
     `MOST_MISSING` of a source are not there, or that a name leads out of the source's folder.
     """
     originals = [
-        find_file(data, source, name) if reason == "" else ""
+        find_file(source, name) if reason == "" else ""
         for source, name, reason in zip(rows.source, rows.filename, rows.reason, strict=True)
     ]
     wanted = rows.reason == ""
@@ -396,7 +390,7 @@ def locate(rows: pd.DataFrame, data: Path) -> pd.DataFrame:
     for source, share in gone[wanted].groupby(rows.source[wanted]).mean().items():
         if share > MOST_MISSING:
             names = list(rows.filename[gone & (rows.source == source)])
-            place = data / FOLDERS[source] / IMAGES[source]
+            place = folder_of(source) / IMAGES[source]
             raise AssemblyError(
                 f"{place}: {len(names)} of the files wanted are not there: {', '.join(names[:5])}"
                 f"{', ...' if len(names) > 5 else ''}; get the source again, whole"
@@ -405,7 +399,7 @@ def locate(rows: pd.DataFrame, data: Path) -> pd.DataFrame:
     return rows.assign(original=originals, reason=reasons, label=rows.label.mask(gone, ""))
 
 
-def find_file(data: Path, source: str, name: str) -> str:
+def find_file(source: str, name: str) -> str:
     """Return the path of an image of a source, or "" if there is none.
 
     The tables of Figure 1 do not tell whether an image is JPEG or PNG; published lists call the
@@ -413,7 +407,7 @@ def find_file(data: Path, source: str, name: str) -> str:
     """
     if PurePath(name).name != name:
         raise AssemblyError(f"{FOLDERS[source]}: {name!r} is not the name of a file")
-    path = data / FOLDERS[source] / IMAGES[source] / name
+    path = folder_of(source) / IMAGES[source] / name
     endings = {"figure1": (".jpg", ".png"), "rsna": (".dcm",)}.get(source, (path.suffix,))
     candidates = (path.with_suffix(ending) for ending in endings)
     return next((str(file) for file in candidates if file.is_file()), "")
@@ -445,11 +439,11 @@ def _shrink_all(kept: pd.DataFrame, target: Path) -> list[tuple[int, int]]:
     return sizes
 
 
-def _check_sources(folder: Path, data: Path, listed: bool) -> None:
+def _check_sources(folder: Path, listed: bool) -> None:
     """Raise `FileNotFoundError` with a list of what belongs where unless all of it is there."""
     lines = []
     for source in NEEDED:
-        below = data / FOLDERS[source]
+        below = folder_of(source)
         tables = () if listed else TABLES[source]
         lacking = [name for name in tables if plain_or_zip(below / name) is None]
         if not (below / IMAGES[source]).is_dir():
@@ -461,7 +455,7 @@ def _check_sources(folder: Path, data: Path, listed: bool) -> None:
         raise FileNotFoundError(
             f"no data set at {folder}, and it cannot be put together yet. Missing in\n"
             + "\n".join(lines)
-            + f"\nFor exactly the report's images also {data / 'report'}: {names}"
+            + f"\nFor exactly the report's images also {home('data') / 'report'}: {names}"
             + ("" if not listed else " (there already)")
             + ". XRAYLIB_HOME names the folder above data/; see the page on data."
         )
