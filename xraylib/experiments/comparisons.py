@@ -316,7 +316,7 @@ def draw_switches(label: int, sources, seed: int = 0) -> dict[tuple, np.ndarray]
     return drawn
 
 
-def change_effects(probs, drawn: dict[str, np.ndarray], label: int, seed: int = 0) -> pd.DataFrame:
+def change_effects(probs, drawn: dict[str, np.ndarray], label: int) -> pd.DataFrame:
     """Return what each change does to the probability of the disease.
 
     Args:
@@ -334,7 +334,7 @@ def change_effects(probs, drawn: dict[str, np.ndarray], label: int, seed: int = 
     for change, (one, other) in CHANGES.items():
         before, after = answers[one][:, label], answers[other][:, label]
         called = [answers[name].argmax(axis=1) == label for name in (one, other)]
-        mean = bootstrap_mean(after - before, seed=seed)
+        mean = bootstrap_mean(after - before)
         changed = called[0] != called[1]
         flipped = (changed.mean(), *wilson_interval(int(changed.sum()), len(changed)))
         effect = (mean.value, mean.low, mean.high)

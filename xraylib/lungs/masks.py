@@ -74,13 +74,13 @@ def build_in_fast_precision(config: UNetConfig, pretrained: bool = True) -> kera
         return build_configured(config, pretrained)
 
 
-def clean_mask(probs: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """Threshold probabilities, cut thin bridges, keep two lungs, fill their holes.
+def clean_mask(probs: np.ndarray) -> np.ndarray:
+    """Cut thin bridges, keep two lungs, fill their holes. Section 3.2.3 of the report.
 
-    Takes float (H, W), 0 to 1, a pixel above the threshold being lung, or bool (H, W). Returns
-    bool (H, W), at most two connected regions without holes. Section 3.2.3 of the report.
+    Takes float (H, W), lung above 0.5, or bool (H, W); returns bool (H, W), at most two connected
+    regions without holes.
     """
-    mask = (np.asarray(probs, np.float32) > threshold).astype(np.uint8)
+    mask = (np.asarray(probs, np.float32) > 0.5).astype(np.uint8)
     width = 2 * round(OPENING * min(mask.shape) / 2) + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc)
