@@ -11,11 +11,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         """.split(),
         "features": """
             SIDE FeatureSettings extract_features content_key load_view view_rng FreshViews
-            averaged_taps
         """.split(),
         "machinery.fast": """
-            LIVE LiveMaps UpsampledBatches fast_head fast_policy fastest_precision fit_head
-            fit_whole
+            LiveMaps UpsampledBatches fast_head fast_policy fastest_precision fit_head fit_whole
         """.split(),
         "machinery.storage": """
             connect_cluster grow_array map_shards check_shared read_ahead

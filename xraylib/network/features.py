@@ -114,20 +114,15 @@ def _predictor(scaling: str, taps: tuple[str, ...], precision: str, weights_sha2
     """
     with dtype_policy(POLICIES[precision]):
         base = build_base(scaling)
-        maps = averaged_taps(base, taps)
+        tapped = [base.get_layer(name).output for name in taps]
+        maps = [
+            x if x.shape[1] == SIDE else keras.layers.AveragePooling2D(x.shape[1] // SIDE)(x)
+            for x in tapped
+        ]
         outputs = keras.layers.Concatenate()(maps) if len(maps) > 1 else maps[0]
         base = keras.Model(base.input, outputs)
     predict = tf.function(lambda x: tf.cast(base(x, training=False), tf.float16))
     return predict, base.output_shape[1:]
-
-
-def averaged_taps(base: keras.Model, taps: tuple[str, ...]) -> list:
-    """Return the outputs of a base's layers, each averaged down to (B, 7, 7, C)."""
-    maps = [base.get_layer(name).output for name in taps]
-    return [
-        x if x.shape[1] == SIDE else keras.layers.AveragePooling2D(x.shape[1] // SIDE)(x)
-        for x in maps
-    ]
 
 
 def _file_digest(path: str) -> bytes:

@@ -148,9 +148,7 @@ class UpsampledBatches(keras.utils.PyDataset):
         batch_size, rate, rare_class: as in `data.upsampled_batches`, also in what they raise.
     """
 
-    def __init__(
-        self, transformed, labels, batch_size=100, rate=0.30, seed=0, rare_class=COVID
-    ):
+    def __init__(self, transformed, labels, batch_size=100, rate=0.30, seed=0, rare_class=COVID):
         super().__init__()
         self.transformed, self.labels = list(transformed), np.asarray(labels)
         if any(len(images) != len(self.labels) for images in self.transformed):
