@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, replace
+
 import cv2
 import numpy as np
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-import pandas as pd
 
 LEVEL = 0.95  # of the bootstrap's intervals
 
@@ -251,6 +250,8 @@ def check_finite(values, name: str) -> np.ndarray:
 
 def _check_groups(groups) -> np.ndarray:
     """Return the patients of images (N,); a `ValueError` counts those that are missing."""
+    import pandas as pd  # what has no patients needs nothing but NumPy
+
     groups = np.asarray(groups)
     missing = pd.isna(groups).sum()
     if missing:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+
 from xraylib import files, images
 
 SHORTER_SIDE = 256  # pixels: a little above the 224 of the network's input
