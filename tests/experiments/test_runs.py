@@ -256,7 +256,7 @@ def test_other_views_are_cut_by_the_callers_masks(finished, manifest, no_trainin
     silhouette = Preprocessing(region="silhouette")
     bare = run(EXPERIMENTS[1], manifest.assign(mask_path=""), CONFIG)
     assert bare.was_loaded and bare.folder == finished.folder
-    with pytest.raises(ValueError, match="predict masks first"):
+    with pytest.raises(ValueError, match="needs a lung mask, and the image has none"):
         bare.judge_on(silhouette, mismatch="on purpose")
     masked = run(EXPERIMENTS[1], manifest, CONFIG)
     assert len(masked.judge_on(silhouette, mismatch="on purpose")) == len(finished.predictions)
