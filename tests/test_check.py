@@ -168,18 +168,18 @@ def test_a_question_needs_its_answer_among_different_options():
 
 
 def test_a_quiz_is_html_that_needs_no_script_for_its_answers():
-    page = QUIZ._repr_html_()
+    page = QUIZ.html
     assert "How many &lt;cells&gt;?" in page
     assert "<li>4. The pool reads four.</li>" in page
     right = json.loads(re.search(r'data-right="(.+?)"', page)[1].replace("&quot;", '"'))
     assert list(right.values()) == [0, 1]
-    assert "1. How many" in repr(QUIZ)
+    assert "1. How many" in QUIZ.text
 
 
 @needs_browser
 def test_a_quiz_is_answered_by_key_and_remembered(tmp_path):
     page = tmp_path / "quiz.html"
-    text = f'<!doctype html><meta charset="utf-8"><title>quiz</title>{QUIZ._repr_html_()}'
+    text = f'<!doctype html><meta charset="utf-8"><title>quiz</title>{QUIZ.html}'
     page.write_text(text, "utf8")
     status = "return [...document.querySelectorAll('[role=status]')].map(p => p.textContent)"
     with chromium(tmp_path / "browser") as driver:

@@ -5,9 +5,10 @@ answer is right, and of a typical mistake what is wrong with it.
 """
 
 import hashlib
-import html
 import json
 from dataclasses import dataclass
+from functools import wraps
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -66,11 +67,10 @@ def _number(tolerance: float = 0.005):
     """
 
     def make(asked):
+        @wraps(asked)
         def judge(answer, *given, **settings) -> str:
             return _judge_number(answer, *asked(*given, **settings), tolerance)
 
-        judge.__name__, judge.__qualname__ = asked.__name__, asked.__qualname__
-        judge.__doc__ = asked.__doc__
         return _exercise(judge)
 
     return make
@@ -426,8 +426,10 @@ def report_cell(answer) -> str:
 
 @_number(tolerance=0.001)
 def mcnemar():
-    """Check the exact two-sided p of McNemar's test: 12 images only the first calls right, 3 only
-    the second."""
+    """Check the exact two-sided p of McNemar's test.
+
+    12 images only the first network calls right, and 3 only the second.
+    """
     right = metrics.mcnemar(12, 3)
     one_sided = "that is one-sided: the difference could have gone the other way, too"
     return right, {right / 2: one_sided}
@@ -528,8 +530,10 @@ def tempered():
 
 @_number(tolerance=0.001)
 def cut():
-    """Check the highest cut at which 75 % of the COVID-19 images, of scores 0.9, 0.8, 0.7 and 0.2,
-    are found: those whose score is at least the cut."""
+    """Check the highest cut at which 75 % of the COVID-19 images are found.
+
+    Their scores are 0.9, 0.8, 0.7 and 0.2; those are found whose score is at least the cut.
+    """
     return 0.7, {
         0.8: "that finds one image too few",
         0.2: "that finds all; the cut can be higher",
@@ -571,47 +575,31 @@ def ask(text: str, options, right: str | bool, why: str = "") -> Question:
     return Question(text, options, options.index(str(right)), why)
 
 
-@dataclass(frozen=True)
-class Quiz:
-    """Questions as a page shows them; without a script the answers can be unfolded."""
+def quiz(*questions: Question) -> report.Shown:
+    """Return questions that a page shows with answers to choose from, kept by the browser.
 
-    questions: tuple[Question, ...]
-
-    def __repr__(self):
-        texts = [f"{k}. {q.text}" for k, q in enumerate(self.questions, 1)]
-        return "\n".join(texts)
-
-    def _repr_html_(self) -> str:
-        names = [hashlib.sha256(q.text.encode()).hexdigest()[:8] for q in self.questions]
-        right = {name: q.right for name, q in zip(names, self.questions, strict=True)}
-        fields = "".join(_field(*pair) for pair in zip(names, self.questions, strict=True))
-        answers = "".join(
-            f"<li>{_escape(q.options[q.right])}. {_escape(q.why)}</li>" for q in self.questions
-        )
-        return (
-            f'<div class="xray-quiz" data-right="{_escape(json.dumps(right))}">'
-            f"<style>{STYLE}</style>{fields}"
-            f"<details><summary>All answers</summary><ol>{answers}</ol></details>"
-            f"<script>{SCRIPT}</script></div>"
-        )
-
-
-def quiz(*questions: Question) -> Quiz:
-    """Return questions that a page shows with answers to choose from, kept by the browser."""
-    return Quiz(questions)
-
-
-def _escape(text: str) -> str:
-    return html.escape(text, quote=True)
+    Without a script the answers can be unfolded.
+    """
+    names = [hashlib.sha256(q.text.encode()).hexdigest()[:8] for q in questions]
+    right = {name: q.right for name, q in zip(names, questions, strict=True)}
+    fields = "".join(_field(*pair) for pair in zip(names, questions, strict=True))
+    answers = "".join(f"<li>{escape(q.options[q.right])}. {escape(q.why)}</li>" for q in questions)
+    page = (
+        f'<div class="xray-quiz" data-right="{escape(json.dumps(right))}">'
+        f"<style>{STYLE}</style>{fields}"
+        f"<details><summary>All answers</summary><ol>{answers}</ol></details>"
+        f"<script>{SCRIPT}</script></div>"
+    )
+    return report.Shown(page, "\n".join(f"{k}. {q.text}" for k, q in enumerate(questions, 1)))
 
 
 def _field(name: str, question: Question) -> str:
     options = "".join(
-        f'<label><input type="radio" name="quiz-{name}" value="{k}"> {_escape(option)}</label>'
+        f'<label><input type="radio" name="quiz-{name}" value="{k}"> {escape(option)}</label>'
         for k, option in enumerate(question.options)
     )
     return (
-        f'<fieldset data-name="{name}" data-why="{_escape(question.why)}">'
-        f"<legend>{_escape(question.text)}</legend>{options}"
+        f'<fieldset data-name="{name}" data-why="{escape(question.why)}">'
+        f"<legend>{escape(question.text)}</legend>{options}"
         '<p role="status" aria-live="polite"></p></fieldset>'
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 from xraylib import (
     config,
@@ -22,7 +23,9 @@ from xraylib import (
     report,
     sources,
 )
-from xraylib.config import COVID
+from xraylib.config import CLASS_NAMES, COVID
+from xraylib.maps.slider import data_uri
+from xraylib.plots.labs import make_lab
 
 TARGET = Path(__file__).resolve().parents[2] / "book/assets/cover.png"
 NUMBERS = TARGET.with_name("cover.json")
@@ -49,7 +52,7 @@ def draw() -> plt.Figure:
 
 
 PLACES = tuple(range(0, 225, 16))  # pixels by which the mask is pulled to the right
-PATIENTS = {"normal": 2, "pneumonia": 3, "COVID-19": 12}  # seeds of phantoms that no one was taught
+PATIENTS = {"normal": 2, "pneumonia": 3, "COVID-19": 12}  # seeds of phantoms that taught no network
 QUESTION = (
     "One network learnt from whole radiographs, one from lungs alone. Pull the mask off: which of "
     "them changes its mind?"
@@ -84,19 +87,56 @@ def measure() -> dict:
     explainers = [maps.Explainer(run.load_model()) for run in runs]
     cases = []
     for truth, seed in PATIENTS.items():
-        phantom = phantoms.make_phantom(config.CLASS_NAMES.index(truth), seed)
+        phantom = phantoms.make_phantom(CLASS_NAMES.index(truth), seed)
         parts = (phantom.image, phantom.lung_mask)
         image, mask = (images.resize(part, config.IMAGE_SIZE) for part in parts)
         seen = np.stack([pull(image, mask, place) for place in PLACES])
         probs = np.stack([explainer.probs(seen) for explainer in explainers], axis=1)
-        cases.append(plots.cover_case(truth, image, mask, probs))
+        cases.append(cover_case(truth, image, mask, probs))
     return {"command": "make cover", "places": PLACES, "networks": NETWORKS, "cases": cases}
+
+
+def cover_case(truth: str, image, mask, probs) -> dict:
+    """Return a patient of the first page's lab, as it is kept.
+
+    Args:
+        truth: its class.
+        image: uint8 (224, 224).
+        mask: bool (224, 224), its lungs.
+        probs: for each place of the mask and each network float (3,).
+    """
+    pictured = {"image": data_uri(np.asarray(image))}
+    pictured["mask"] = data_uri(np.asarray(mask, bool).astype(np.uint8) * 255, exact=True)
+    return {"truth": truth, **pictured, "probs": np.asarray(probs, float).round(3).tolist()}
+
+
+def cover_lab(cases: list, places: list, networks: list) -> report.Shown:
+    """Return the first page's lab: a mask that is pulled off a radiograph.
+
+    The patient shown first is the one of whom most networks change their mind.
+
+    Args:
+        cases: one `cover_case` for each patient.
+        places: how far the mask is pulled to the right, in pixels, the last one the whole width.
+        networks: what the networks are called.
+    """
+    rows = {}
+    for case in cases:
+        for place, where in ((0, "mask on"), (-1, "mask off")):
+            called = [CLASS_NAMES[int(np.argmax(shares))] for shares in case["probs"][place]]
+            rows[f"{case['truth']}, {where}"] = dict(zip(networks, called, strict=True))
+    data = {"side": places[-1], "places": list(places), "classes": list(CLASS_NAMES)}
+    ends = [np.argmax([case["probs"][0], case["probs"][-1]], axis=-1) for case in cases]
+    changed = [int((on != off).sum()) for on, off in ends]
+    data |= {"cases": cases, "networks": list(networks), "first": int(np.argmax(changed))}
+    twin = plots.show_table(pd.DataFrame(rows).T, "What each network says.").html
+    return make_lab("cover", QUESTION, data, twin)
 
 
 def first_screen() -> str:
     """Return the lab of the first page as HTML, from the kept numbers."""
     kept = json.loads(NUMBERS.read_text("utf8"))
-    return plots.cover_lab(kept["cases"], kept["places"], kept["networks"], QUESTION).html
+    return cover_lab(kept["cases"], kept["places"], kept["networks"]).html
 
 
 def write_picture(target: Path = TARGET) -> None:

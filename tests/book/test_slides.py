@@ -32,7 +32,7 @@ def notebook():
         new_code_cell(
             id="report-box", outputs=[shown(text_html='<div class="report-box">B</div>')]
         ),
-        new_code_cell(id="self-check", outputs=[shown(text_html=quiz._repr_html_())]),
+        new_code_cell(id="self-check", outputs=[shown(text_html=quiz.html)]),
     ]
     return new_notebook(cells=cells)
 

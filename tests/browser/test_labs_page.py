@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from chromium import check_quiet, chromium, cut_off, needs_axe, needs_browser, show, violations
 from scipy.stats import binomtest
+from tools import cover
 
 from xraylib import metrics, plots, report
 
@@ -34,7 +35,7 @@ def made_up_labs() -> dict:
     answers = {key: np.eye(3)[[key[1], key[2]]] for key in keys}  # one sees marker, one lesion
     pictured = {key: np.full((224, 224), 40 * sum(key) + 20, np.uint8) for key in keys}
     at_places = [np.eye(3)[[0, 2]], np.eye(3)[[1, 1]], np.eye(3)[[2, 0]]]
-    case = plots.cover_case("COVID-19", image, mask, at_places)
+    case = cover.cover_case("COVID-19", image, mask, at_places)
     return {
         "intervals": plots.intervals_lab(26, 17, 20, 15, "q"),
         "threshold": plots.threshold_lab({"run": (probs, labels)}, report.CONFUSION, "q"),
@@ -46,7 +47,7 @@ def made_up_labs() -> dict:
         "counterfactual": plots.counterfactual_lab(
             pictured, answers, dict.fromkeys(keys, np.ones((2, 7, 7))), names, "q"
         ),
-        "cover": plots.cover_lab([case], [0, 112, 224], ["whole", "lungs"], "q"),
+        "cover": cover.cover_lab([case], [0, 112, 224], ["whole", "lungs"]),
     }
 
 

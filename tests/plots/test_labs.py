@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tools import cover
 
 from xraylib import metrics, plots, report
 from xraylib.plots import labs
@@ -104,8 +105,8 @@ def test_the_cover_starts_at_the_patient_of_whom_most_change_and_tells_both_ends
     steady = [[[0.9, 0.1, 0.0], [0.0, 0.1, 0.9]], [[0.8, 0.2, 0.0], [0.0, 0.1, 0.9]]]
     turned = [[[0.9, 0.1, 0.0], [0.0, 0.1, 0.9]], [[0.0, 0.1, 0.9], [0.9, 0.1, 0.0]]]
     truths = ("normal", steady), ("COVID-19", turned), ("pneumonia", steady)
-    cases = [plots.cover_case(truth, IMAGE, MASK, probs) for truth, probs in truths]
-    lab = plots.cover_lab(cases, [0, 224], ["whole", "lungs"], "q")
+    cases = [cover.cover_case(truth, IMAGE, MASK, probs) for truth, probs in truths]
+    lab = cover.cover_lab(cases, [0, 224], ["whole", "lungs"])
     assert data_of(lab)["first"] == 1
     assert (pixels(data_of(lab)["cases"][1]["mask"]) > 0).sum() == 6000
     assert "COVID-19, mask on" in lab.html and "COVID-19, mask off" in lab.html

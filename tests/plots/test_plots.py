@@ -60,7 +60,7 @@ def test_history_shows_validation_only_where_there_is_one():
 def test_batches_and_intervals_and_stack_draw_what_they_are_given():
     counts = pd.DataFrame({"normal": [4, 2], "pneumonia": [3, 1], "COVID-19": [3, 1]})
     assert len(plots.plot_batches(counts).axes[0].patches) == 6
-    figure = plots.plot_intervals({"a": (0.5, 0.4, 0.6)}, "share", reference=0.9, note="other")
+    figure = plots.plot_intervals({"a": (0.5, 0.4, 0.6)}, "share")
     assert figure.axes[0].get_yticklabels()[0].get_text() == "a"
     shapes = [("block1_conv1", (224, 224, 64), True), ("block6_conv1", (5, 5, 512), False)]
     assert len(plots.plot_stack(shapes).axes[0].patches) == 2

@@ -196,34 +196,27 @@ def plot_batches(counts) -> plt.Figure:
     return figure
 
 
-def plot_intervals(rows, xlabel: str, reference: float | None = None, note: str = ""):
+def plot_intervals(rows, xlabel: str) -> plt.Figure:
     """Show shares with their intervals, one below the other.
 
     Args:
         rows: name -> (value, low, high), from 0 to 1.
         xlabel: what the shares are.
-        reference: a published value to draw as a line.
-        note: what that line is.
     """
     figure, axis = plt.subplots(figsize=(7, 0.9 + 0.42 * len(rows)))
     for place, (value, low, high) in enumerate(rows.values()):
-        axis.plot([low, high], [place, place], color="#0072B2", marker="|", linestyle="-")
-        axis.plot(value, place, color="#0072B2", marker="o")
-        axis.annotate(
-            f"{value:.3f}",
-            (value, place),
-            (0, 6),
-            textcoords="offset points",
-            ha="center",
-            fontsize=9,
-        )
-    if reference is not None:
-        axis.axvline(reference, color="#D55E00", linestyle="--", marker="", label=note)
-        axis.legend(loc="lower left", bbox_to_anchor=(0, 1))
+        _draw_interval(axis, place, value, low, high)
+        text, above = f"{value:.3f}", {"textcoords": "offset points", "ha": "center"}
+        axis.annotate(text, (value, place), (0, 6), fontsize=9, **above)
     axis.set(xlabel=xlabel, yticks=range(len(rows)), ylim=(len(rows) - 0.4, -0.7))
     axis.set_yticklabels(rows)
     axis.grid(axis="x")
     return figure
+
+
+def _draw_interval(axis, place: float, value: float, low: float, high: float) -> None:
+    axis.plot([low, high], [place, place], color="#0072B2", marker="|", linestyle="-")
+    axis.plot(value, place, color="#0072B2", marker="o")
 
 
 def plot_reliability(curves: dict) -> plt.Figure:
@@ -269,55 +262,40 @@ def plot_stack(shapes) -> plt.Figure:
                 hatch="" if is_frozen else "//",
             )
         )
-        axis.text(
-            left + wide / 2,
-            tall / 2 + 0.08,
-            f"{height} x {height} x {depth}" if height > 1 else str(depth),
-            rotation=60,
-            fontsize=letters(9),
-            ha="left",
-            va="bottom",
-            rotation_mode="anchor",
-        )
-        axis.text(
-            left + wide / 2,
-            -tall / 2 - 0.08,
-            name,
-            rotation=-60,
-            fontsize=letters(9),
-            ha="left",
-            va="top",
-            rotation_mode="anchor",
-        )
+        size = f"{height} x {height} x {depth}" if height > 1 else str(depth)
+        for text, y, turn, edge in (
+            (size, tall / 2 + 0.08, 60, "bottom"),
+            (name, -tall / 2 - 0.08, -60, "top"),
+        ):
+            look = {"fontsize": letters(9), "rotation": turn, "rotation_mode": "anchor"}
+            axis.text(left + wide / 2, y, text, ha="left", va=edge, **look)
         left += wide + 0.22
     axis.set(xlim=(-0.2, left + 0.6), ylim=(-3.9, 3.5))
     axis.axis("off")
     return figure
 
 
-def plot_grid(table, value: str = "accuracy", title: str = "") -> plt.Figure:
-    """Show a figure of merit for every training view (rows) and test view (columns).
+def plot_grid(table) -> plt.Figure:
+    """Show the accuracy for every training view (rows) and test view (columns).
 
     Args:
-        table: one row per pair, with train_view, test_view, the value and its low and high end.
-        value: column to show.
-        title: the title of the figure.
+        table: one row per pair: train_view, test_view, accuracy, accuracy low, accuracy high.
     """
     names = list(table.train_view.unique())
     cells = table.set_index(["train_view", "test_view"])
     width = 1.6 + 0.95 * len(names)
     figure, axis = plt.subplots(figsize=(width, 1.4 + 0.72 * len(names)))
     words = {"ha": "center", "va": "center", "fontsize": letters(width)}
-    shown = np.array([[cells.loc[(a, b), value] for b in names] for a in names])
+    shown = np.array([[cells.loc[(a, b), "accuracy"] for b in names] for a in names])
     axis.imshow(shown, cmap="cividis", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(shown):
         cell = cells.loc[(names[row], names[column])]
-        text = f"{share:.2f}\n{cell[f'{value} low']:.2f}–{cell[f'{value} high']:.2f}"
+        text = f"{share:.2f}\n{cell['accuracy low']:.2f}–{cell['accuracy high']:.2f}"
         colour = "black" if share > 0.55 else "white"
         weight = "bold" if row == column else "normal"
         axis.text(column, row, text, color=colour, fontweight=weight, **words)
     ticks = range(len(names))
-    axis.set(xticks=ticks, yticks=ticks, xlabel="tested on", ylabel="trained on", title=title)
+    axis.set(xticks=ticks, yticks=ticks, xlabel="tested on", ylabel="trained on")
     axis.set_xticklabels(names, rotation=30, ha="right", fontsize=letters(width))
     axis.set_yticklabels(names, fontsize=letters(width))
     axis.spines[:].set_visible(False)
@@ -336,10 +314,7 @@ def plot_effects(table) -> plt.Figure:
         part = table[table.measure == measure].reset_index(drop=True)
         axis.axvline(0, color="black", linestyle="-", marker="", linewidth=0.8)
         for place, row in part.iterrows():
-            axis.plot(
-                [row.low, row.high], [place, place], color="#0072B2", marker="|", linestyle="-"
-            )
-            axis.plot(row.effect, place, color="#0072B2", marker="o")
+            _draw_interval(axis, place, row.effect, row.low, row.high)
         axis.set(xlabel=f"change of {measure}", yticks=range(len(part)))
         axis.set_yticklabels(part.factor)
         axis.locator_params(axis="x", nbins=5)
@@ -348,19 +323,19 @@ def plot_effects(table) -> plt.Figure:
     return figure
 
 
-def plot_sweep(table, value: str = "accuracy") -> plt.Figure:
-    """Show a figure of merit over the confounding of the training set, one line per view.
+def plot_sweep(table) -> plt.Figure:
+    """Show the accuracy over the confounding of the training set, one line per view.
 
     Args:
-        table: one row per point, with confounding, view, the value and its low and high end.
-        value: column to show.
+        table: one row per point: confounding, view, accuracy, accuracy low, accuracy high.
     """
     figure, axis = plt.subplots(figsize=(7, 3.6))
     for shift, (name, part) in enumerate(table.groupby("view", sort=False)):
         places = part.confounding + 0.01 * shift  # side by side, so that no interval hides another
-        spread = [part[value] - part[f"{value} low"], part[f"{value} high"] - part[value]]
-        axis.errorbar(places, part[value], yerr=spread, label=name, capsize=3)
-    axis.set(xlabel="confounding of source and class in training", ylabel=value, ylim=(0, 1))
+        low, high = part["accuracy low"], part["accuracy high"]
+        spread = [part.accuracy - low, high - part.accuracy]
+        axis.errorbar(places, part.accuracy, yerr=spread, label=name, capsize=3)
+    axis.set(xlabel="confounding of source and class in training", ylabel="accuracy", ylim=(0, 1))
     axis.legend(loc="lower left")
     return figure
 
@@ -372,7 +347,7 @@ def plot_hospitals(table) -> plt.Figure:
     """Show macro recall and false COVID-19 in hospitals left out, over the hospitals taught by.
 
     Args:
-        table: what `studies.hospital_curve` returns: view, hospitals, seed, and both figures with
+        table: of `make measure TABLE=hospitals_curve`: view, hospitals, seed, and both figures with
             their ends. A mark is the mean of the seeds, a bar the widest of their intervals.
     """
     figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.2), sharex=True)
@@ -485,7 +460,7 @@ def plot_learning_curve(table) -> plt.Figure:
     """Show accuracy over the number of images trained on.
 
     Args:
-        table: what `studies.learning_curve` returns.
+        table: of `make measure TABLE=learning_curve`: images, accuracy, low, high.
     """
     figure, axis = plt.subplots(figsize=(6, 3.4))
     spread = [table.accuracy - table.low, table.high - table.accuracy]

@@ -7,7 +7,6 @@ what is drawn; the script itself computes intervals, tests and draws of patients
 
 import html
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -19,25 +18,16 @@ from xraylib.config import CLASS_NAMES, COVID
 from xraylib.maps.equations import upscale
 from xraylib.maps.slider import colour, data_uri
 from xraylib.plots.tables import show_table
+from xraylib.report import Shown
 
 SCRIPT = Path(__file__).with_name("labs.js").read_text("utf8")
 STYLE = Path(__file__).with_name("labs.css").read_text("utf8")
 SIDE = 112  # pixels of a picture that a script works on
-NEIGHBOURS = 12  # so many per image: one of them is in the training set but once in thousands
+NEIGHBOURS = 12  # kept for each image: but once in thousands one of them is in the training set
 DISTANCE_ZERO = 128  # grey value of the border in a picture of distances
 
 
-@dataclass(frozen=True)
-class Lab:
-    """What a cell shows: HTML that works by itself."""
-
-    html: str
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return {"text/html": self.html, "text/plain": "a lab: open this chapter's page to use it"}
-
-
-def make_lab(kind: str, question: str, data: dict, twin: str) -> Lab:
+def make_lab(kind: str, question: str, data: dict, twin: str) -> Shown:
     """Return a lab.
 
     Args:
@@ -47,15 +37,16 @@ def make_lab(kind: str, question: str, data: dict, twin: str) -> Lab:
         twin: HTML of the static twin.
     """
     content = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
-    return Lab(
+    page = (
         f'<div class="lab" data-lab="{kind}"><style>{STYLE}</style>'
         f'<p class="question">{html.escape(question)}</p>'
         f'<div class="twin">{twin}</div><div data-part="live"></div>'
         f'<script type="application/json">{content}</script><script>{SCRIPT}</script></div>'
     )
+    return Shown(page, "a lab: open this chapter's page to use it")
 
 
-def intervals_lab(n: int, first: int, second: int, both: int, question: str) -> Lab:
+def intervals_lab(n: int, first: int, second: int, both: int, question: str) -> Shown:
     """Return the lab of two shares of the same images: intervals, and the paired test.
 
     Args:
@@ -82,7 +73,7 @@ def _ends(k: int, n: int) -> dict:
     return dict(zip(("low", "high"), metrics.wilson_interval(k, n), strict=True))
 
 
-def threshold_lab(predicted: dict, counted: dict, question: str) -> Lab:
+def threshold_lab(predicted: dict, counted: dict, question: str) -> Shown:
     """Return the lab of cut and prevalence.
 
     Args:
@@ -115,7 +106,7 @@ def _rates(found: int, alarms: int, n_sick: int, n_well: int) -> dict:
     return recall | {"COVID-19": n_sick, "false alarms": alarms / n_well, "others": n_well}
 
 
-def mask_lab(image, mask, question: str) -> Lab:
+def mask_lab(image, mask, question: str) -> Shown:
     """Return the lab of a lung mask that is moved and grown.
 
     Args:
@@ -138,7 +129,7 @@ def mask_lab(image, mask, question: str) -> Lab:
     return make_lab("mask", question, data, twin)
 
 
-def roulette_lab(manifest, pictures, share: float, question: str) -> Lab:
+def roulette_lab(manifest, pictures, share: float, question: str) -> Shown:
     """Return the lab of random splits, by image or by patient, judged by nearest neighbours.
 
     A nearest neighbour needs no training, so the page can judge every draw: a test image takes the
@@ -170,7 +161,7 @@ def roulette_lab(manifest, pictures, share: float, question: str) -> Lab:
     return make_lab("roulette", question, data, twin)
 
 
-def cells_lab(image, live, layer: str, reach: dict, question: str) -> Lab:
+def cells_lab(image, live, layer: str, reach: dict, question: str) -> Shown:
     """Return the lab of live and dead cells.
 
     Args:
@@ -189,7 +180,9 @@ def cells_lab(image, live, layer: str, reach: dict, question: str) -> Lab:
     return make_lab("cells", question, data, show_table(table, f"The cells of {layer}.").html)
 
 
-def counterfactual_lab(pictures: dict, probs: dict, maps: dict, names: dict, question: str) -> Lab:
+def counterfactual_lab(
+    pictures: dict, probs: dict, maps: dict, names: dict, question: str
+) -> Shown:
     """Return the lab of one patient with hospital, marker and lesion switched on and off.
 
     Args:
@@ -222,41 +215,3 @@ def _overlay(image, cells) -> np.ndarray:
     heat = upscale(np.asarray(cells) / max(float(np.max(cells)), 1e-12), image.shape)
     opacity = 0.8 * heat[..., None]
     return np.uint8(image[..., None] * (1 - opacity) + colour(heat) * opacity)
-
-
-def cover_case(truth: str, image, mask, probs) -> dict:
-    """Return a patient of the first page's lab, as it is kept.
-
-    Args:
-        truth: its class.
-        image: uint8 (224, 224).
-        mask: bool (224, 224), its lungs.
-        probs: for each place of the mask and each network float (3,).
-    """
-    pictured = {"image": data_uri(np.asarray(image))}
-    pictured["mask"] = data_uri(np.asarray(mask, bool).astype(np.uint8) * 255, exact=True)
-    return {"truth": truth, **pictured, "probs": np.asarray(probs, float).round(3).tolist()}
-
-
-def cover_lab(cases: list, places: list, networks: list, question: str) -> Lab:
-    """Return the first page's lab: a mask that is pulled off a radiograph.
-
-    The patient shown first is the one of whom most networks change their mind.
-
-    Args:
-        cases: one `cover_case` for each patient.
-        places: how far the mask is pulled to the right, in pixels, the last one the whole width.
-        networks: what the networks are called.
-        question: what to find out.
-    """
-    rows = {}
-    for case in cases:
-        for place, where in ((0, "mask on"), (-1, "mask off")):
-            called = [CLASS_NAMES[int(np.argmax(shares))] for shares in case["probs"][place]]
-            rows[f"{case['truth']}, {where}"] = dict(zip(networks, called, strict=True))
-    data = {"side": places[-1], "places": list(places), "classes": list(CLASS_NAMES)}
-    ends = [np.argmax([case["probs"][0], case["probs"][-1]], axis=-1) for case in cases]
-    changed = [int((on != off).sum()) for on, off in ends]
-    data |= {"cases": cases, "networks": list(networks), "first": int(np.argmax(changed))}
-    twin = show_table(pd.DataFrame(rows).T, "What each network says.").html
-    return make_lab("cover", question, data, twin)

@@ -8,6 +8,17 @@ from xraylib.maps import upscale
 from xraylib.plots.figures import letters
 
 
+def _show_film(axis, image, cells=None, colours: str = "inferno") -> None:
+    """Show a radiograph, under the map that cells (h, w) make where some are given."""
+    axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+    if cells is not None:
+        axis.imshow(upscale(cells, image.shape), cmap=colours, vmin=0, vmax=1, alpha=0.5)
+
+
+def _show_cells(axis, cells) -> None:
+    axis.imshow(upscale(cells, cells.shape), cmap="inferno", vmin=0, vmax=1)
+
+
 def plot_maps(rows, outlines=None) -> plt.Figure:
     """Show maps as radiograph | true cells | overlay, one row per map.
 
@@ -18,12 +29,10 @@ def plot_maps(rows, outlines=None) -> plt.Figure:
     height = 1.85 * len(rows) + 0.3
     figure, axes = plt.subplots(len(rows), 3, figsize=(6.3, height), squeeze=False)
     for line, (title, image, cells) in zip(axes, rows, strict=True):
-        line[0].imshow(image, cmap="gray", vmin=0, vmax=255)
+        _show_film(line[0], image)
         line[0].set_ylabel("{}\n{} x {} cells".format(title, *cells.shape), fontsize=9)
-        line[1].imshow(upscale(cells, cells.shape), cmap="inferno", vmin=0, vmax=1)
-        line[2].imshow(image, cmap="gray", vmin=0, vmax=255)
-        heatmap = upscale(cells, image.shape)
-        line[2].imshow(heatmap, cmap="inferno", vmin=0, vmax=1, alpha=0.5)
+        _show_cells(line[1], cells)
+        _show_film(line[2], image, cells)
     for line, outline in zip(axes, outlines if outlines is not None else [], strict=False):
         if outline.any():
             line[0].contour(outline, levels=[0.5], colors="#56B4E9", linewidths=1.2)
@@ -42,11 +51,9 @@ def plot_colour_scales(image, cells, live) -> plt.Figure:
         live: bool (h, w), the cells that reach the score.
     """
     figure, axes = plt.subplots(1, 3, figsize=(8.4, 3.0))
-    heatmap = upscale(cells, image.shape)
     for axis, colours in zip(axes, ("jet", "inferno"), strict=False):
-        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-        axis.imshow(heatmap, cmap=colours, vmin=0, vmax=1, alpha=0.5)
-    axes[2].imshow(upscale(cells, cells.shape), cmap="inferno", vmin=0, vmax=1)
+        _show_film(axis, image, cells, colours)
+    _show_cells(axes[2], cells)
     for row, column in np.argwhere(~np.asarray(live, bool)):
         corner = column - 0.5, row - 0.5
         axes[2].add_patch(
@@ -74,16 +81,14 @@ def plot_map_grid(images, names, maps, notes=None, outlines=None) -> plt.Figure:
     figure, axes = plt.subplots(len(images), columns, figsize=size, squeeze=False)
     letter = letters(size[0])
     for i, (line, image, name) in enumerate(zip(axes, images, names, strict=True)):
-        line[0].imshow(image, cmap="gray", vmin=0, vmax=255)
+        _show_film(line[0], image)
         line[0].set_ylabel(name, fontsize=letter)
         if outlines is not None and outlines[i].any():
             line[0].contour(outlines[i], levels=[0.5], colors="#56B4E9", linewidths=1.2)
         for k, (kind, cells) in enumerate(maps.items()):
             left, right = line[1 + 2 * k : 3 + 2 * k]
-            left.imshow(upscale(cells[i], cells[i].shape), cmap="inferno", vmin=0, vmax=1)
-            right.imshow(image, cmap="gray", vmin=0, vmax=255)
-            heatmap = upscale(cells[i], image.shape)
-            right.imshow(heatmap, cmap="inferno", vmin=0, vmax=1, alpha=0.5)
+            _show_cells(left, cells[i])
+            _show_film(right, image, cells[i])
             right.set_xlabel(notes[kind][i] if notes else "", fontsize=letter)
     axes[0, 0].set_title("radiograph", fontsize=letter)
     for k, kind in enumerate(maps):
@@ -148,10 +153,8 @@ def plot_randomisation(correlations: dict, layer: str) -> plt.Figure:
     values = np.array(list(correlations.values()))
     for number, line in enumerate(values.T):
         label = "one image each" if number == 0 else None
-        axis.plot(
-            [0, *places], [1, *line], color="#0072B2", alpha=0.5, linewidth=1, marker=".",
-            linestyle="-", label=label,
-        )  # fmt: skip
+        look = {"color": "#0072B2", "alpha": 0.5, "linewidth": 1, "linestyle": "-", "marker": "."}
+        axis.plot([0, *places], [1, *line], label=label, **look)
     axis.axhline(1, color="#D55E00", linestyle="--", marker="", label="edge detector")
     axis.axhline(0, color="black", linestyle="-", marker="", linewidth=0.8)
     axis.set(xticks=[0, *places], ylim=(-1.05, 1.1), ylabel=f"rank correlation,\n{layer}")
@@ -186,7 +189,7 @@ def plot_patches(rows, patches, n: int = 8) -> plt.Figure:
     for line, (title, concept) in zip(axes, rows, strict=True):
         _, first = np.unique(patches.image_ids[concept.members], return_index=True)
         for axis, place in zip(line, concept.members[np.sort(first)], strict=False):
-            axis.imshow(patches.picture(place), cmap="gray", vmin=0, vmax=255)
+            _show_film(axis, patches.picture(place))
         line[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=9)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])

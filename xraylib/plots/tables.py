@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from xraylib.report import Shown
+
 MOST_COLUMNS = 6
 STAMPS = ("date", "machine", "command")  # `report.table_origin` says these in a line
 CONSTANTS = ("n", "seed", "split", "data")  # said once below the table if all rows share them
@@ -18,25 +20,9 @@ SPECIAL = re.compile(r"([\\`*_{}\[\]|$~^#])")  # what Markdown would read as a s
 NOTHING = "–"
 
 
-@dataclass(frozen=True)
-class ShownTable:
-    """What a cell shows; a notebook takes from it the kind that it can draw."""
-
-    markdown: str
-    html: str
-    text: str
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return {
-            "text/html": self.html,
-            "text/markdown": self.markdown,
-            "text/plain": self.text,
-        }
-
-
 def show_table(
     table, caption: str, name: str = "", mark=None, digits: int = 3, folded: bool = False
-) -> ShownTable:
+) -> Shown:
     """Return a table as the book shows it.
 
     A column followed by its `low` and `high` becomes one column with the interval in brackets; if
@@ -85,7 +71,7 @@ def show_table(
     if folded:
         markdown = f"::::{{dropdown}} Table: {title}\n{markdown}\n::::"
         page = f"<details><summary>Table: {html.escape(title)}</summary>{page}</details>"
-    return ShownTable(markdown, page, plain)
+    return Shown(page, plain, markdown)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import inspect
 import os
 import platform
 import textwrap
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from string import Formatter
@@ -17,9 +18,8 @@ from xraylib.config import PROFILES, home
 
 BUILD = "make book PROFILE={profile}"
 TRACKED = Path(__file__).resolve().parents[2] / "book" / "results"
-SHIPPED = (
-    Path(__file__).resolve().parents[1] / "measured"
-)  # an installation's copy of book/results/real
+# an installation's copy of book/results/real
+SHIPPED = Path(__file__).resolve().parents[1] / "measured"
 
 
 def tables_folder(profile: str) -> Path:
@@ -72,6 +72,19 @@ def table_origin(profile: str, name: str) -> str:
 
 GLUED = "application/papermill.record/"  # MyST-NB keeps such an output and shows none of it
 BOX_STYLE = "border-left: 4px solid #0072B2; padding: 0.4em 1em; margin: 1em 0"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a cell shows; a notebook takes from it the kind that it can draw."""
+
+    html: str
+    text: str
+    markdown: str = ""
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        kinds = {"text/html": self.html, "text/markdown": self.markdown, "text/plain": self.text}
+        return {kind: content for kind, content in kinds.items() if content}
 
 
 def percent(value: float, low: float | None = None, high: float | None = None) -> str:

@@ -39,9 +39,7 @@ def judge_claims() -> pd.DataFrame:
     """
     claims = report.load_claims()
     judged = [judge_claim(*row) for row in claims[["decided_by", "of"]].itertuples(index=False)]
-    return claims.assign(
-        verdict=[one.verdict for one in judged], number=[one.number for one in judged]
-    )
+    return claims.join(pd.DataFrame(judged))
 
 
 def judge_claim(decided_by: str, of: str) -> Judged:
@@ -139,12 +137,40 @@ def counts_of(experiment: str) -> np.ndarray:
     return np.array(report.CONFUSION[experiment])
 
 
-def share_text(part: int, whole: int) -> str:
-    """Write a share with its interval and its counts."""
-    return (
-        report.percent(part / whole, *metrics.wilson_interval(part, whole))
-        + f", {part:,} of {whole:,}"
-    )
+class Share(NamedTuple):
+    """How many images something counts, and of how many."""
+
+    part: int
+    whole: int
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        return metrics.wilson_interval(*self)
+
+    @property
+    def percent(self) -> int:
+        return round(100 * self.part / self.whole)
+
+    def __str__(self) -> str:
+        text = report.percent(self.part / self.whole, *self.ends)
+        return f"{text}, {self.part:,} of {self.whole:,}"
+
+
+def share_of(experiment: str, measure: str) -> Share:
+    """Count the test images of an experiment: all that are called right, or some for COVID-19."""
+    counts = counts_of(experiment)
+    n, hits, right = counts.sum(), counts[COVID, COVID], np.trace(counts)
+    ill, called = counts[COVID].sum(), counts[:, COVID].sum()
+    part, whole = {
+        "accuracy": (right, n),
+        "recall": (hits, ill),
+        "precision": (hits, called),
+        "specificity": (n - ill - called + hits, n - ill),
+        "false alarms": (called - hits, n - ill),
+        "called": (called, n),
+        "ill": (ill, n),
+    }[measure]
+    return Share(int(part), int(whole))
 
 
 # Claims that the authors' counts and lists decide.
@@ -234,63 +260,40 @@ def accuracies() -> Judged:
 
 def best_experiment() -> Judged:
     """Is the accuracy of experiment 1 above the others', intervals apart?"""
-    ends = {}
-    for name in report.CONFUSION:
-        counts = counts_of(name)
-        ends[name] = metrics.wilson_interval(int(np.trace(counts)), int(counts.sum()))
-    first, *others = ends.values()
+    first, *others = (share_of(name, "accuracy").ends for name in report.CONFUSION)
     number = f"from {first[0]:.1%}; the others up to {max(high for _, high in others):.1%}"
     return as_one(all(first[0] > high for _, high in others), number)
 
 
 def covid_cell(experiment: str, measure: str, printed: str) -> Judged:
     """Judge a printed recall, precision or specificity of COVID-19, in whole per cent."""
-    counts = counts_of(experiment)
-    hits = int(counts[COVID, COVID])
-    others = np.delete(counts, COVID, axis=0)
-    part, whole = {
-        "recall": (hits, int(counts[COVID].sum())),
-        "precision": (hits, int(counts[:, COVID].sum())),
-        "specificity": (int(np.delete(others, COVID, axis=1).sum()), int(others.sum())),
-    }[measure]
-    return as_one(round(100 * part / whole) == int(printed), f"{measure} {share_text(part, whole)}")
+    share = share_of(experiment, measure)
+    return as_one(share.percent == int(printed), f"{measure} {share}")
 
 
 def missed_images(experiment: str, printed: str) -> Judged:
     """Count the COVID-19 images that an experiment misses."""
-    counts = counts_of(experiment)
-    missed = int(counts[COVID].sum() - counts[COVID, COVID])
-    return as_one(
-        missed == int(printed), f"{missed} of {counts[COVID].sum()} COVID-19 images missed"
-    )
+    found, ill = share_of(experiment, "recall")
+    return as_one(ill - found == int(printed), f"{ill - found} of {ill} COVID-19 images missed")
 
 
 def low_precision(*names: str) -> Judged:
     """Is the precision of COVID-19 below 10 %, with its interval?"""
-    texts, highs = [], []
-    for name in names:
-        column = counts_of(name)[:, COVID]
-        highs.append(metrics.wilson_interval(int(column[COVID]), int(column.sum()))[1])
-        texts.append(share_text(int(column[COVID]), int(column.sum())))
-    return as_share([high < 0.1 for high in highs], "; ".join(texts))
+    shares = [share_of(name, "precision") for name in names]
+    return as_share([share.ends[1] < 0.1 for share in shares], "; ".join(map(str, shares)))
 
 
 def called_covid(*names: str) -> Judged:
     """Is more than a quarter of the other images called COVID-19?"""
-    texts, lows = [], []
-    for name in names:
-        others = np.delete(counts_of(name), COVID, axis=0)
-        part, whole = int(others[:, COVID].sum()), int(others.sum())
-        lows.append(metrics.wilson_interval(part, whole)[0])
-        texts.append(share_text(part, whole))
-    return as_share([low > 0.25 for low in lows], "of the others " + "; ".join(texts))
+    shares = [share_of(name, "false alarms") for name in names]
+    number = "of the others " + "; ".join(map(str, shares))
+    return as_share([share.ends[0] > 0.25 for share in shares], number)
 
 
 def isolated(experiment: str, printed: str) -> Judged:
     """Judge the share of all who would be sent into isolation: those called COVID-19."""
-    counts = counts_of(experiment)
-    called, n = int(counts[:, COVID].sum()), int(counts.sum())
-    return as_one(round(100 * called / n) == int(printed), share_text(called, n))
+    share = share_of(experiment, "called")
+    return as_one(share.percent == int(printed), str(share))
 
 
 def normal_called_pneumonia() -> Judged:
@@ -306,22 +309,13 @@ def normal_called_pneumonia() -> Judged:
 
 def recall_at_a_cost() -> Judged:
     """Recall rises, accuracy and precision fall: which of it do the intervals carry?"""
-    found = {}
-    for name in ("experiment 1", "experiment 3"):
-        counts = counts_of(name)
-        parts = {
-            "recall": (counts[COVID, COVID], counts[COVID].sum()),
-            "precision": (counts[COVID, COVID], counts[:, COVID].sum()),
-            "accuracy": (np.trace(counts), counts.sum()),
-        }
-        for measure, (part, whole) in parts.items():
-            found[name, measure] = metrics.wilson_interval(int(part), int(whole))
-    gain = found["experiment 3", "recall"][0] > found["experiment 1", "recall"][1]
-    costs = [
-        found["experiment 3", measure][1] < found["experiment 1", measure][0]
-        for measure in ("precision", "accuracy")
-    ]
-    hits = [int(counts_of(name)[COVID, COVID]) for name in report.CONFUSION]
+    first, third = (
+        {measure: share_of(name, measure).ends for measure in ("recall", "precision", "accuracy")}
+        for name in ("experiment 1", "experiment 3")
+    )
+    gain = third["recall"][0] > first["recall"][1]
+    costs = [third[measure][1] < first[measure][0] for measure in ("precision", "accuracy")]
+    hits = [share_of(name, "recall").part for name in report.CONFUSION]
     clear = "beyond" if gain else "within"
     number = (
         f"found {hits[0]}, {hits[1]} and {hits[2]} of 26, {clear} the intervals; the cost is clear"
@@ -401,10 +395,9 @@ def _f2(precision: float, recall: float) -> float:
 
 def test_set_is_upsampled() -> Judged:
     """Count COVID-19 in the test set, beside the rate of Table 3."""
-    counts = counts_of("experiment 1")
-    n_covid, n = int(counts[COVID].sum()), int(counts.sum())
+    share = share_of("experiment 1", "ill")
     wanted = report.TABLE_3["up-sampling of COVID-19 (%)"]
-    return as_one(round(100 * n_covid / n) == wanted, f"in the test set {share_text(n_covid, n)}")
+    return as_one(share.percent == wanted, f"in the test set {share}")
 
 
 def figure_6_level(epoch: str, *experiments_named: str) -> Judged:
@@ -909,30 +902,16 @@ FILTER = """
 """
 
 
-class ClaimsPage:
-    """The judged claims as a cell shows them: a list, and two choices where scripts run."""
-
-    def __init__(self, judged: pd.DataFrame):
-        self.judged = judged
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return {"text/html": _page(self.judged), "text/plain": self.judged.to_string(index=False)}
-
-
-def claims_page(judged: pd.DataFrame) -> ClaimsPage:
+def claims_page(judged: pd.DataFrame) -> report.Shown:
     """Return what shows the claims with their verdicts, each with a link to its cell.
 
     Args:
         judged: as `judge_claims` gives.
 
     Returns:
-        an object that a notebook shows: a list that is read without a script, a section unfolding
-        at a time; with one, claims can be chosen by section and by verdict.
+        what a cell shows: a list that is read without a script, a section unfolding at a time;
+        with one, claims can be chosen by section and by verdict.
     """
-    return ClaimsPage(judged)
-
-
-def _page(judged: pd.DataFrame) -> str:
     choices = "".join(
         f'<label>{name} <select name="{name}"><option value="">all</option>'
         + "".join(f"<option>{html.escape(value)}</option>" for value in values)
@@ -943,10 +922,11 @@ def _page(judged: pd.DataFrame) -> str:
         )
     )
     parts = "\n".join(_part(*pair) for pair in judged.groupby("section", sort=False))
-    return (
+    page = (
         f'<div class="claims"><p hidden>{choices}<output></output></p>\n{parts}\n'
         f"<script>{FILTER}</script></div>"
     )
+    return report.Shown(page, judged.to_string(index=False))
 
 
 def _part(section: str, judged: pd.DataFrame) -> str:
@@ -954,24 +934,20 @@ def _part(section: str, judged: pd.DataFrame) -> str:
     where = section if section[0].isalpha() else f"Section {section}"
     counts = judged.verdict.value_counts()
     counted = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if name in counts)
-    cards = "\n".join(_card(claim) for claim in judged.itertuples())
+    cards = "\n".join(_card(where, claim) for claim in judged.itertuples())
     return (
         f"<details><summary>{where}: {counted}</summary>\n"
         f'<ul style="list-style: none; padding: 0">\n{cards}\n</ul></details>'
     )
 
 
-def _card(claim) -> str:
-    says, printed, number = (
-        html.escape(text) for text in (claim.says, claim.printed, claim.number)
-    )
-    where = f"{claim.section}, {claim.kind}" if claim.section[0].isalpha() else ""
-    where = where or f"Section {claim.section}, {claim.kind}"
+def _card(where: str, claim) -> str:
+    says, printed, number = map(html.escape, (claim.says, claim.printed, claim.number))
     digits = f" <small>(printed: {printed})</small>" if printed else ""
     link = f'<a href="{claim.page}.ipynb#cell-{claim.cell}">{claim.page}, {claim.cell}</a>'
     return (
         f'<li data-section="{claim.section}" data-verdict="{claim.verdict}" '
         f'id="claim-{claim.id}" style="{CARD.format(COLOURS[claim.verdict])}">'
-        f"<small>{where}</small><br>{says}{digits}<br>"
+        f"<small>{where}, {claim.kind}</small><br>{says}{digits}<br>"
         f"<strong>{claim.verdict}</strong>: {number}. <small>{link}</small></li>"
     )
