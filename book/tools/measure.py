@@ -5,14 +5,12 @@ make measure TABLE=repeats PROFILE=real
 
 import argparse
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.datasets import load_sample_images
 
-from tools import ceiling, marks, unets
+from tools import ceiling, hospitals, marks, unets
 from tools.people import groups_table, known_people, labels_table, told_table
 from xraylib import (
     data,
@@ -26,8 +24,7 @@ from xraylib import (
     sources,
     studies,
 )
-from xraylib.config import CLASS_NAMES, PROFILES, RunConfig, profile
-from xraylib.predict import Predictor
+from xraylib.config import PROFILES, RunConfig, profile
 
 TIMES = 5  # trainings of each experiment
 
@@ -67,125 +64,6 @@ def unet_training(name: str) -> pd.DataFrame:
     """U-Nets trained on phantoms, on real pairs, and on both in turn."""
     drawn = sources.provide(profile("quick"))
     return unets.compare_training(sources.provide(profile(name)), drawn)
-
-
-FEWEST = 3  # images of a class in a hospital; below it none is taken
-
-
-def real_hospitals(views=studies.VIEWS) -> tuple[dict, pd.DataFrame]:
-    """Return the pooled features of each view, and the images of the real hospitals.
-
-    A class of which a hospital has an image or two is left out: these would speak for the hospital.
-    """
-    manifest = studies.thin_hospitals(studies.load_hospitals())
-    enough = manifest.groupby(["site", "label"]).label.transform("size") >= FEWEST
-    manifest = lungs.predict_masks(manifest[enough].reset_index(drop=True))
-    return {v: studies.pooled_features(manifest, studies.VIEWS[v]) for v in views}, manifest
-
-
-def hospitals_curve(name: str) -> pd.DataFrame:
-    """What more hospitals for each class buy in hospitals left out, at equal numbers of images."""
-    return studies.hospital_curve(*real_hospitals()).assign(data=HOSPITALS)
-
-
-def hospitals_unseen(name: str) -> pd.DataFrame:
-    """The recipe in hospitals left out, chosen each time without them; all, and each alone."""
-    recipes = studies.all_recipes()
-    features, manifest = real_hospitals({view for recipe in recipes for view in recipe.views})
-    judged = studies.judge_unseen(features, manifest, recipes)
-    known = judged[judged.label != studies.OTHER]
-    chosen = str(studies.choose(features, manifest, recipes))
-    rows = [{"tested on": "all", "recipe": chosen} | studies.figures_with_intervals(known)]
-    adults = known[~known.site.isin(studies.CHILDREN)]
-    rows.append({"tested on": "all of adults"} | studies.figures_with_intervals(adults))
-    for site, part in known.groupby("site"):
-        figures = studies.figures_with_intervals(part)
-        rows.append({"tested on": site, "recipe": part.recipe.iloc[0]} | figures)
-    return pd.DataFrame(rows).assign(tried=len(recipes), seed=0, data=HOSPITALS)
-
-
-def hospitals_steps(name: str) -> pd.DataFrame:
-    """Step by step: how well the hospital is told, and what is right in hospitals left out.
-
-    One row more tries to adapt to a folder without labels: each hospital's mean is taken away.
-    """
-    seen, manifest = real_hospitals()
-    shipped = studies.SHIPPED
-    usual = replace(shipped, questions="one question", noise=0.0)
-    recipes = [replace(usual, views=(view,)) for view in seen]
-    recipes += [usual, replace(shipped, noise=0.0)]
-    steps = [(str(recipe), recipe, seen) for recipe in recipes]
-    steps += [(f"{shipped}, centred", shipped, {v: centred(seen[v], manifest) for v in seen})]
-    steps += [(str(shipped), shipped, seen)]
-    rows = []
-    for step, recipe, features in steps:
-        judged = studies.judge_unseen(features, manifest, [recipe])
-        figures = studies.figures_with_intervals(judged[judged.label != studies.OTHER])
-        x = recipe.look(features)
-        row = {"step": step, "told from": f"{x.shape[1]} features"} | figures
-        rows.append(row | hospital_told(x, manifest))
-    answers = np.log(judged[list(CLASS_NAMES)].to_numpy() + 1e-9)
-    rows.append(row | {"told from": "the answer alone"} | hospital_told(answers, manifest))
-    return pd.DataFrame(rows).assign(seed=0, data=HOSPITALS)
-
-
-def centred(x, manifest: pd.DataFrame) -> np.ndarray:
-    """Measure each hospital's features from their own mean."""
-    return x - pd.DataFrame(x).groupby(manifest.site).transform("mean").to_numpy()
-
-
-def hospital_told(x, manifest: pd.DataFrame) -> dict:
-    told = studies.which_hospital(x, manifest)
-    ends = {f"hospital recall {end}": told[end] for end in ("low", "high")}
-    return {"hospital recall": told["recall"]} | ends | {"chance": told["chance"]}
-
-
-def hospitals_calls(name: str) -> pd.DataFrame:
-    """What the shipped recipe answers in hospitals left out, how often that is right, and what it
-    answers to images that are no radiograph, or a radiograph that lies wrong."""
-    features, manifest = real_hospitals(studies.SHIPPED.views)
-    judged = studies.judge_unseen(features, manifest, [studies.SHIPPED])
-    judged = judged.assign(answer=studies.answer(judged), kind=judged.label)
-    children = judged.site.isin(studies.CHILDREN)
-    judged["kind"] = judged.kind.where(~children, judged.kind + ", children")
-    strange = strange_answers(studies.fit_shipped(features, manifest), manifest)
-    rows = []
-    for kind, part in pd.concat([judged, strange]).groupby("kind"):
-        for answer in (*CLASS_NAMES, studies.NONE):
-            rows.append(call_row("answers to", kind, answer, part, part.answer == answer))
-    right = judged.label.replace(studies.OTHER, studies.NONE) == judged.answer
-    for answer, part in judged.groupby("answer"):
-        rows.append(call_row("right among", "all", answer, part, right[part.index]))
-    return pd.DataFrame(rows).assign(seed=0, data=HOSPITALS)
-
-
-def call_row(asked: str, kind: str, answer: str, part: pd.DataFrame, true) -> dict:
-    mean = metrics.bootstrap_mean(true, part.patient_id)
-    counts = {"n": len(part), "patients": part.patient_id.nunique()}
-    interval = {"share": mean.value, "low": mean.low, "high": mean.high}
-    return {"asked": asked, "kind": kind, "answer": answer} | counts | interval
-
-
-def strange_answers(head, manifest: pd.DataFrame, each: int = 24) -> pd.DataFrame:
-    """Return what a head answers to photographs, and to radiographs that lie or look wrong."""
-    photographs = [photo.mean(axis=2).astype(np.uint8) for photo in load_sample_images().images]
-    rng, shown = np.random.default_rng(0), {"a photograph": []}
-    for place in range(each):
-        photo = photographs[place % len(photographs)]
-        top, left = (rng.integers(side - 224) for side in photo.shape)
-        shown["a photograph"].append(photo[top : top + 224, left : left + 224])
-    films = [images.read_grey(path) for path in manifest.sample(each, random_state=0).path]
-    shown["a radiograph upside down"] = [film[::-1].copy() for film in films]
-    shown["a radiograph on its side"] = [np.rot90(film).copy() for film in films]
-    shown["a negative"] = [255 - film for film in films]
-    predictor, parts = Predictor(head), []
-    for kind, pictures in shown.items():
-        probs, unlike = predictor.answer(predictor.look(pictures)[0])
-        answers = np.array(CLASS_NAMES)[probs.argmax(axis=1)].astype(object)
-        answers[unlike] = studies.NONE
-        patients = [f"{kind} {place}" for place in range(each)]
-        parts.append(pd.DataFrame({"kind": kind, "answer": answers, "patient_id": patients}))
-    return pd.concat(parts, ignore_index=True)
 
 
 def folds(name: str) -> pd.DataFrame:
@@ -312,7 +190,6 @@ def stamped(table: pd.DataFrame, manifest: pd.DataFrame, config: RunConfig) -> p
     )
 
 
-HOSPITALS = "darkcovidnet, kermany, shenzhen, montgomery, hannover"
 MARK_LAYERS = ("block4_conv3", "block5_conv3", "block6_conv2")
 
 
@@ -411,10 +288,10 @@ METADATA = "the sources' metadata and the report's lists"
 TABLES = (
     repeats,
     unet_training,
-    hospitals_curve,
-    hospitals_unseen,
-    hospitals_steps,
-    hospitals_calls,
+    hospitals.hospitals_curve,
+    hospitals.hospitals_unseen,
+    hospitals.hospitals_steps,
+    hospitals.hospitals_calls,
     folds,
     ablation,
     learning_curve,

@@ -5,6 +5,8 @@ Each model is a function that trains it and returns its arrays and its card, see
 """
 
 import argparse
+import hashlib
+import io
 import json
 from dataclasses import asdict
 from datetime import date
@@ -15,10 +17,11 @@ import numpy as np
 import pandas as pd
 
 from tools import unets
-from tools.measure import real_hospitals
+from tools.hospitals import fit_shipped, real_hospitals
 from xraylib import (
     data,
     experiments,
+    files,
     images,
     lungs,
     metrics,
@@ -31,6 +34,18 @@ from xraylib import (
 from xraylib.config import RunConfig, home, profile
 from xraylib.images import Preprocessing
 
+CARD_ENTRIES = {  # what every card says
+    "what": "one sentence: the model and what it is for",
+    "data": "the data sets that taught it, with n images and patients",
+    "licences": "the terms of these data",
+    "command": "what trains it again",
+    "date": "when it was trained, as in 2020-06-01",
+    "split": "how training and test images were parted",
+    "seed": "of split and training",
+    "n": "images that the figures come from",
+    "patients": "patients that the figures come from; none of them taught it",
+    "figures": "name -> value, low, high: figures of merit with 95 % intervals",
+}
 COMMAND = "make pretrained ONLY={}"
 FIGURES = ("accuracy", "COVID-19 recall", "COVID-19 precision", "macro F1")
 TEACHERS = ("v7labs", "radiologists", "montgomery")  # their terms let them teach; Shenzhen judges
@@ -224,7 +239,7 @@ def _dice(folder, pairs, heart: str) -> dict:
 def hospitals() -> tuple[dict, dict]:
     """The classifier of `predict`: fitted on all hospitals, judged on hospitals left out."""
     features, manifest = real_hospitals(studies.SHIPPED.views)
-    head = studies.fit_shipped(features, manifest)
+    head = fit_shipped(features, manifest)
     judged = report.load_table("real", "hospitals_unseen").iloc[0]
     entries = {
         "what": "linear answers to pooled features of VGG16, for hospitals that it has not seen",
@@ -248,6 +263,45 @@ def hospitals() -> tuple[dict, dict]:
     return asdict(head), entries
 
 
+def keep(name: str, arrays: dict, entries: dict, folder=pretrained.FOLDER) -> dict:
+    """Keep a model's arrays and its card, whole or not at all.
+
+    Args:
+        name: of the model.
+        arrays: name -> array; float32 and float64 are kept as float16.
+        entries: the card, with every entry of `CARD_ENTRIES`.
+        folder: for both files.
+
+    Returns:
+        the card, with `sha256` and `bytes` of the file.
+
+    Raises:
+        ValueError: an entry of the card is missing, or a value is too large for float16.
+    """
+    missing = sorted(set(CARD_ENTRIES) - set(entries))
+    if missing:
+        raise ValueError(f"card of {name}: no {', '.join(missing)}")
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{key: narrowed(key, array) for key, array in arrays.items()})
+    content, path = buffer.getvalue(), folder / pretrained.CARDS
+    whole = {**entries, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    cards = json.loads(path.read_text("utf8")) if path.exists() else {}
+    files.write_bytes(folder / f"{name}.npz", content)
+    text = json.dumps(dict(sorted((cards | {name: whole}).items())), indent=1, ensure_ascii=False)
+    files.write_text(path, text + "\n")
+    return whole
+
+
+def narrowed(key: str, array) -> np.ndarray:
+    """Return an array as it is kept: floats as float16, which they must fit into."""
+    array = np.asarray(array)
+    if array.dtype not in (np.float32, np.float64):
+        return array
+    if np.abs(array).max(initial=0) > np.finfo(np.float16).max:
+        raise ValueError(f"{key}: values of {np.abs(array).max():.3g}, too large for float16")
+    return array.astype(np.float16)
+
+
 ENDS = ("value", "low", "high")
 MODELS = {
     "head": head,
@@ -265,7 +319,7 @@ def main(arguments=None) -> None:
     for name in [options.only] if options.only else MODELS:
         arrays, entries = MODELS[name]()
         told = {"command": COMMAND.format(name), "date": date.today().isoformat()}
-        kept = pretrained.keep(name, arrays, entries | told)
+        kept = keep(name, arrays, entries | told)
         print(f"{name}: {kept['bytes']:,} bytes, {kept['figures']}")
 
 

@@ -7,6 +7,7 @@ import os
 import cv2
 import numpy as np
 import pytest
+from tools.hospitals import load_hospitals
 
 from xraylib import config, images, maps, phantoms, predict, studies
 from xraylib.config import CLASS_NAMES
@@ -157,7 +158,7 @@ def test_on_real_radiographs_the_shipped_classifier_knows_most_of_its_own(
     monkeypatch.setenv("XRAYLIB_HOME", USERS_HOME or "")
     if not USERS_HOME or not (config.home("data") / "darkcovidnet").is_dir():
         pytest.skip("needs darkcovidnet in XRAYLIB_HOME")
-    manifest = studies.load_hospitals(("darkcovidnet",)).groupby("label").head(4)
+    manifest = load_hospitals(("darkcovidnet",)).groupby("label").head(4)
     for number, row in enumerate(manifest.itertuples()):
         cv2.imwrite(str(tmp_path / f"{number:02}.png"), images.read_grey(row.path))
     table = predict.predict_folder(tmp_path)

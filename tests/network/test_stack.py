@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import random_vgg16_tensors
+from tools.pretrained import CARD_ENTRIES, keep
 
 from xraylib import metrics, network, pretrained
 from xraylib.network import build_base, build_classifier, build_head
@@ -206,7 +207,7 @@ def test_pretrained_features_are_vgg16s(pretrained_file):
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * expected.max())
 
 
-ENTRIES = dict.fromkeys(pretrained.CARD_ENTRIES, "made up for a test")
+ENTRIES = dict.fromkeys(CARD_ENTRIES, "made up for a test")
 
 
 def test_a_head_of_the_package_is_taken_by_its_name(tmp_path, monkeypatch, head):
@@ -215,7 +216,7 @@ def test_a_head_of_the_package_is_taken_by_its_name(tmp_path, monkeypatch, head)
         for name in network.LEARNT
         for k, tensor in enumerate(head.get_layer(name).get_weights())
     }
-    pretrained.keep(network.stack.TRAINED["real"], arrays, ENTRIES, tmp_path)
+    keep(network.stack.TRAINED["real"], arrays, ENTRIES, tmp_path)
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
     taken = build_head(weights="real")
     np.testing.assert_allclose(taken(MAPS), head(MAPS), rtol=0.05, atol=0.05)

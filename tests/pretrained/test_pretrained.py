@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from tools import pretrained as training
 
 from xraylib import pretrained
 
@@ -27,7 +28,7 @@ ARRAYS = {"dense/0": WEIGHT, "dense/1": np.zeros(2), "ids": np.arange(3)}
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
-    pretrained.keep("made_up", ARRAYS, ENTRIES, tmp_path)
+    training.keep("made_up", ARRAYS, ENTRIES, tmp_path)
     return tmp_path
 
 
@@ -45,14 +46,14 @@ def test_what_is_kept_is_read(folder):
 
 def test_the_same_arrays_give_the_same_file(folder):
     before = pretrained.card("made_up")["sha256"]
-    assert pretrained.keep("made_up", ARRAYS, ENTRIES, folder)["sha256"] == before
+    assert training.keep("made_up", ARRAYS, ENTRIES, folder)["sha256"] == before
 
 
 def test_a_model_is_filled_by_the_names_of_its_layers(folder):
     import keras
 
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, name="dense")])
-    pretrained.keep("dense", {k: v for k, v in ARRAYS.items() if k != "ids"}, ENTRIES, folder)
+    training.keep("dense", {k: v for k, v in ARRAYS.items() if k != "ids"}, ENTRIES, folder)
     pretrained.fill(model, "dense")
     np.testing.assert_allclose(model.get_layer("dense").kernel, ARRAYS["dense/0"], rtol=1e-3)
 
@@ -68,9 +69,9 @@ def test_errors_name_the_reason_and_the_way_out(folder):
     with pytest.raises(pretrained.PretrainedError, match=r"made_up\.npz: cannot be read .* again"):
         pretrained.load("made_up")
     with pytest.raises(ValueError, match="no seed"):
-        pretrained.keep("other", {}, {k: v for k, v in ENTRIES.items() if k != "seed"}, folder)
+        training.keep("other", {}, {k: v for k, v in ENTRIES.items() if k != "seed"}, folder)
     with pytest.raises(ValueError, match="big: .*float16"):
-        pretrained.keep("other", {"big": np.array([1e6])}, ENTRIES, folder)
+        training.keep("other", {"big": np.array([1e6])}, ENTRIES, folder)
     assert pretrained.names() == ["made_up"]
 
 
@@ -78,7 +79,7 @@ def test_every_card_of_the_package_is_whole():
     total = 0
     for name in pretrained.names():
         card = pretrained.card(name)
-        assert set(pretrained.CARD_ENTRIES) <= set(card), name
+        assert set(training.CARD_ENTRIES) <= set(card), name
         datetime.date.fromisoformat(card["date"])
         for figure in card["figures"].values():
             assert figure["low"] <= figure["value"] <= figure["high"]
@@ -97,8 +98,6 @@ USERS_HOME = os.environ.get("XRAYLIB_HOME")  # as the tests were called
 
 def test_the_head_gives_the_figures_on_its_card():
     """Where the features of its data set are kept: to compute them takes minutes."""
-    from tools import pretrained as training
-
     from xraylib import metrics, network
     from xraylib.config import home, profile
     from xraylib.images import Preprocessing

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_manifest
+from tools import hospitals as several
 
 from xraylib import images, studies
 from xraylib.images import Preprocessing
@@ -35,12 +36,12 @@ def real_home(home, monkeypatch):
     published = ["sirm.org", "radiopaedia.org", "nejm.org"]
     table = pd.DataFrame({"filename": ["c0.png", "c1.png", "c2.png"], "publisher": published})
     table.to_csv(home / "publishers.csv", index=False)
-    monkeypatch.setattr(hospitals, "PATIENTS", home / "publishers.csv")
+    monkeypatch.setattr(several, "PATIENTS", home / "publishers.csv")
     return home
 
 
 def test_the_manifest_joins_the_sets_and_names_the_sites(real_home):
-    manifest = studies.load_hospitals(("darkcovidnet", "montgomery"))
+    manifest = several.load_hospitals(("darkcovidnet", "montgomery"))
     sites = dict(zip(manifest.patient_id, manifest.site, strict=True))
     assert sites == {
         "nih-0": "nih",
@@ -58,7 +59,7 @@ def test_the_manifest_joins_the_sets_and_names_the_sites(real_home):
 
 def test_a_missing_set_is_named_with_its_place(real_home):
     with pytest.raises(FileNotFoundError, match="data/kermany"):
-        studies.load_hospitals(("darkcovidnet", "kermany"))
+        several.load_hospitals(("darkcovidnet", "kermany"))
 
 
 def test_thinning_takes_new_patients_before_second_images():

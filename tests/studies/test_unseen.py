@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from tools import hospitals
 
 from xraylib import plots, studies
 from xraylib.config import CLASS_NAMES
@@ -176,11 +177,11 @@ def test_the_curve_draws_so_many_hospitals_and_images():
     rng = np.random.default_rng(0)
     train = (manifest.site != "E").to_numpy()
     for number, sites in ((1, 3), (2, 6), (3, 7)):  # C has normal lungs, D and F COVID-19
-        drawn = manifest.iloc[unseen.draw_hospitals(manifest, train, number, 12, rng)]
+        drawn = manifest.iloc[hospitals.draw_hospitals(manifest, train, number, 12, rng)]
         assert not drawn.index.duplicated().any() and "E" not in set(drawn.site)
         assert drawn.groupby(["label", "site"]).ngroups == sites
         assert drawn.label.value_counts().to_dict() == dict.fromkeys(CLASS_NAMES, 12)
-    table = studies.hospital_curve({"told": x}, manifest, (1, 2), 12, (0, 1))
+    table = hospitals.hospital_curve({"told": x}, manifest, (1, 2), 12, (0, 1))
     assert table.groupby("hospitals").seed.apply(list).tolist() == [[0, 1], [0, 1]]
     assert len(plots.plot_hospitals(table).axes) == 2
 

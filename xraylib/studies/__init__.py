@@ -6,11 +6,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "hospitals": """
-            OTHER VIEWS load_hospitals thin_hospitals pooled_features describe build_describer
+            OTHER VIEWS thin_hospitals pooled_features describe build_describer
             usable_mask which_hospital
         """.split(),
         "stacks": """
-            Recipe RECIPES ABLATION SVM SVM_VIEWS folds_table cross_validate_recipe
+            RECIPES ABLATION SVM SVM_VIEWS folds_table cross_validate_recipe
         """.split(),
         "tuning": """
             RATES judged_cuts cuts_table run_study best_trials importances judge_best
@@ -25,8 +25,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         """.split(),
         "unseen": """
             Head Recipe discriminant fit_one_question fit_two_questions leave_one_out judge_unseen
-            choose CHILDREN unseen_figures figures_with_intervals answer NONE hospital_curve
-            all_recipes SHIPPED fit_shipped load_shipped build_models
+            choose CHILDREN unseen_figures figures_with_intervals NONE SHIPPED load_shipped
+            build_models
         """.split(),
     },
 )

@@ -2,8 +2,8 @@
 
 No hospital at hand has all three classes: COVID-19 comes from publications and from one clinic, all
 else from other places. A classifier can therefore learn the hospital and pass for knowing the
-disease. Here the images are gathered with the hospital that each comes from and turned into
-features; `unseen` teaches a classifier on them, and judges it on hospitals that were left out.
+disease. Here images are turned into features; `unseen` teaches a classifier on them, and judges it
+on hospitals that were left out.
 """
 
 from functools import lru_cache
@@ -23,17 +23,8 @@ from xraylib import files, images, lungs, network
 from xraylib.config import CLASS_NAMES, home
 from xraylib.images import Preprocessing
 from xraylib.metrics import bootstrap_mean
-from xraylib.sources import PATIENTS, read_set_table
 
-SETS = ("darkcovidnet", "kermany", "shenzhen", "montgomery", "hannover")
 OTHER = "other"  # sick, and none of the three classes: here tuberculosis
-PUBLISHERS = {  # the pages that Cohen's COVID-19 images were taken from
-    "sirm.org": "Italian society",
-    "radiopaedia.org": "teaching files",
-    "app.figure1.com": "teaching files",
-    "ams.edu.sg": "teaching files",
-}
-OTHER_PUBLISHERS = "journals"
 SIZE = 128  # side of a view in pixels: a third of the time that 224 takes
 VIEWS = {
     "whole": Preprocessing(size=SIZE),
@@ -46,44 +37,6 @@ BATCH = 16
 PER_CELL = 100  # images of a class in a hospital that are used
 FOLDS = 5
 SMALLEST = 1e-8  # added before the square root, whose slope at 0 has no bound
-
-
-def load_hospitals(names=SETS) -> pd.DataFrame:
-    """Return the images of several data sets with the hospital of each.
-
-    Args:
-        names: folders in `config.home("data")`, each with `images/` and `metadata.csv`.
-
-    Returns:
-        a manifest as of `data.load_manifest` whose label may also be `OTHER`, with one more
-        column: site, the hospital; for Cohen's images the kind of publication, see `PUBLISHERS`.
-
-    Raises:
-        FileNotFoundError: a data set is missing; says where it belongs.
-    """
-    manifest = pd.concat([_read_set(name) for name in names], ignore_index=True)
-    return manifest.assign(site=_sites(manifest))
-
-
-def _read_set(name: str) -> pd.DataFrame:
-    """Read a set's own table; `data.load_manifest` would refuse a fourth label."""
-    folder, table = home("data") / name, read_set_table(name, "metadata.csv")
-    columns = table[["label", "patient_id", "source", "view"]]
-    paths = [str(folder / "images" / file) for file in table.filename]
-    columns = columns.assign(path=paths, mask_path="", split="")
-    infiltrate = table.get("kind", pd.Series("", table.index)).str.contains("tuberculosis")
-    return columns.assign(label=columns.label.where(~infiltrate, OTHER))
-
-
-def _sites(manifest: pd.DataFrame) -> list[str]:
-    table = pd.read_csv(PATIENTS, dtype=str, keep_default_na=False)
-    stems = [Path(name).stem for name in table.filename]
-    publisher = dict(zip(stems, table.publisher, strict=True))
-    sites = []
-    for path, source in zip(manifest.path, manifest.source, strict=True):
-        group = PUBLISHERS.get(publisher.get(Path(path).stem, ""), OTHER_PUBLISHERS)
-        sites.append(f"Cohen, {group}" if source == "cohen" else source)
-    return sites
 
 
 def thin_hospitals(manifest: pd.DataFrame, per_cell: int = PER_CELL, seed: int = 0) -> pd.DataFrame:

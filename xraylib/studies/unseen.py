@@ -8,8 +8,7 @@ the choice cannot flatter the figure.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -23,7 +22,6 @@ from xraylib.studies.hospitals import OTHER, VIEWS, build_describer
 CHILDREN = ("kermany",)  # hospitals whose patients are children
 FEWEST = 10  # images of a class in a hospital whose recall counts
 NONE = "none of these"  # the answer to an image that is unlike all that taught the head
-REFUSED = 0.05  # the share of radiographs of hospitals left out that may get it
 TEMPERATURE = 8.0  # of a head's scores: set once, and not chosen
 SMALLEST = 1e-3  # added to spreads: a feature that never varies is no reason to divide by 0
 
@@ -171,13 +169,6 @@ class Recipe:
         return f"{' + '.join(self.views)}, {self.questions}, shrinkage {self.shrinkage:g}, {noise}"
 
 
-def all_recipes() -> list[Recipe]:
-    """Return every recipe that is to be chosen from; masks buy nothing on the curve."""
-    views = ("whole",), ("cropped",), ("whole", "cropped")
-    choices = product(views, ("two questions",), (0.5, 0.9), (0.0, 3.0, 10.0))
-    return [Recipe(*choice) for choice in choices]
-
-
 def leave_one_out(manifest: pd.DataFrame) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield each site with the rows to train on and the rows to test on, bool (N,) each.
 
@@ -287,90 +278,12 @@ def _mean(values) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def answer(judged: pd.DataFrame) -> pd.Series:
-    """Return the likeliest class of each image, or `NONE` where it is too far from the training.
-
-    Args:
-        judged: what `judge_unseen` returns. What is too far for a hospital is learnt from the
-            distances of the others, each left out.
-    """
-    answers = judged[list(CLASS_NAMES)].idxmax(axis=1)
-    for site in judged.site.unique():
-        own = judged.site == site
-        answers[own & (judged.distance > _farthest(judged[~own]))] = NONE
-    return answers
-
-
-def _farthest(judged: pd.DataFrame) -> float:
-    known = judged[judged.label != OTHER]
-    return float(known.distance.quantile(1 - REFUSED))
-
-
-def hospital_curve(
-    features: dict, manifest: pd.DataFrame, numbers=(1, 2, 3), per_class: int = 24, seeds=(0, 1, 2)
-) -> pd.DataFrame:
-    """Measure what more hospitals for each class buy, at equal numbers of images.
-
-    Each hospital is left out in turn. Of the others, so many are drawn for each class (or all, if
-    there are fewer), and from them the images. One question, so that nothing else changes.
-
-    Args:
-        features: name of a view -> float32 (N, D).
-        manifest: the N rows.
-        numbers: hospitals for each class.
-        per_class: training images of each class.
-        seeds: of the draws, each with all that follows from it.
-
-    Returns:
-        one row per view, number and seed: view, hospitals, seed, and `figures_with_intervals`.
-    """
-    rows = []
-    for view, number, seed in product(features, numbers, seeds):
-        x, probs = features[view], np.zeros((len(manifest), len(CLASS_NAMES)))
-        for place, (_, train, test) in enumerate(leave_one_out(manifest)):
-            rng = np.random.default_rng([seed, place])
-            few = draw_hospitals(manifest, train, number, per_class, rng)
-            head = fit_one_question(x[few], manifest.iloc[few], noise=0.0)
-            probs[test] = head.probs(x[test])
-        judged = manifest.assign(**dict(zip(CLASS_NAMES, probs.T, strict=True)))
-        figures = figures_with_intervals(judged[judged.label != OTHER], seed=seed)
-        rows.append({"view": view, "hospitals": number, "seed": seed} | figures)
-    return pd.DataFrame(rows).assign(per_class=per_class)
-
-
-def draw_hospitals(manifest, train, number: int, per_class: int, rng) -> np.ndarray:
-    """Draw hospitals for each class, and so many images evenly from them; returns places."""
-    drawn = []
-    for name in CLASS_NAMES:
-        own = train & (manifest.label == name).to_numpy()
-        counts = manifest.site[own].value_counts()
-        sites = sorted(counts[counts >= per_class / number].index)
-        for site in rng.permutation(sites)[:number]:
-            places = np.flatnonzero(own & (manifest.site == site).to_numpy())
-            share = per_class // min(number, len(sites))
-            drawn.append(rng.choice(places, min(share, len(places)), replace=False))
-    return np.concatenate(drawn)
-
-
-NAME = "hospitals"  # of the fitted head that comes with the package
 SHIPPED = Recipe()
-
-
-def fit_shipped(features: dict, manifest: pd.DataFrame, recipe: Recipe = SHIPPED) -> Head:
-    """Fit the head that is shipped: on all hospitals, its cut by the distances of those left out.
-
-    Args:
-        features: name of a view -> float32 (N, D), of the recipe's views.
-        manifest: the N rows.
-        recipe: how it is fitted.
-    """
-    judged = judge_unseen(features, manifest, [recipe])
-    return replace(recipe.fit(features, manifest), farthest=_farthest(judged))
 
 
 def load_shipped() -> Head:
     """Return the head that comes with the package, see `pretrained`."""
-    arrays = pretrained.load(NAME)
+    arrays = pretrained.load("hospitals")
     return Head(**{name: array if array.ndim else float(array) for name, array in arrays.items()})
 
 
