@@ -11,9 +11,9 @@ from xraylib.studies.stacks import (
     LOGISTIC,
     SVM_VIEWS,
     Recipe,
-    RecipeFeatures,
     accuracy_row,
     judge_fold,
+    recipe_features,
 )
 
 SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)  # of the training patients of each class
@@ -35,7 +35,7 @@ def learning_curve(
         one row per share: share, images (trained on, mean over the folds), accuracy, low, high
         (95 % Wilson), n, recipe, folds, seed.
     """
-    pooled, rows = RecipeFeatures(manifest, recipe).pooled, []
+    pooled, rows = recipe_features(manifest, recipe), []
     parts = data.split_folds(manifest, config)
     for share in shares:
         judged, trained = [], 0

@@ -6,14 +6,14 @@ from tools import ceiling
 
 from xraylib import plots
 from xraylib.config import CLASS_NAMES, RunConfig
-from xraylib.studies import stacks
 from xraylib.studies.stacks import LOGISTIC
 
 CONFIG = RunConfig(folds=3, seed=5)
 
 
 def test_the_curve_rises_with_the_images_trained_on(monkeypatch):
-    monkeypatch.setattr(stacks.RecipeFeatures, "pooled", draw_pooled(shift=0.15))
+    pooled = draw_pooled(shift=0.15)
+    monkeypatch.setattr(ceiling, "recipe_features", lambda manifest, recipe: pooled)
     manifest = pd.DataFrame({"label": np.tile(CLASS_NAMES, 20), "patient_id": np.arange(60) // 2})
     manifest = manifest.assign(path=manifest.index.astype(str), source="")
     table = ceiling.learning_curve(LOGISTIC.but(strength=1.0), manifest, CONFIG, shares=(0.1, 1.0))

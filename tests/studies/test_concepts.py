@@ -73,7 +73,7 @@ def found(acts, cut):
 
 @pytest.fixture(scope="module")
 def gradients(network, images):
-    return concepts.class_gradients(Explainer(network), images[10:], STRIPES, "conv")
+    return Explainer(network).differentiate(images[10:], STRIPES, "conv")[1].sum(axis=(1, 2))
 
 
 def random_concept(cut, seed: int, n: int = 20) -> studies.Concept:
@@ -134,7 +134,7 @@ def test_activations_are_the_mean_of_the_cells(network, cut, acts):
 
 
 def test_tap_names_the_layers_there_are(network):
-    with pytest.raises(ValueError, match="no layer 'conv9': choose one of .*conv, .*scores"):
+    with pytest.raises(ValueError, match="No such layer: conv9. Existing layers are: .*conv"):
         concepts.tap(network, "conv9")
 
 

@@ -143,14 +143,17 @@ BATCH = 32
 
 
 def build_tap(layer: str, scaling: str = "report", side: int = PATCH_SIDE) -> keras.Model:
-    """Build the frozen VGG16 up to one layer, in the precision that is fast here.
+    """Build the frozen VGG16 up to the means of one layer, in the precision that is fast here.
 
     Args:
         scaling: as the classifier in question was built, see `network.build_base`.
         side: the side of the patches in pixels; convolutions take any.
 
     Returns:
-        a model from patches (B, side, side, 1) to activations (B, K), see `tap`.
+        a model from patches (B, side, side, 1) to the mean of the layer's cells, float32 (B, K).
+
+    Raises:
+        ValueError: VGG16 has no such layer.
     """
     with fast_policy():
         whole = network.build_base(scaling)
@@ -160,16 +163,9 @@ def build_tap(layer: str, scaling: str = "report", side: int = PATCH_SIDE) -> ke
 
 
 def tap(model: keras.Model, layer: str) -> keras.Model:
-    """Return a model that ends in the mean of a layer's cells, float32 (B, K).
-
-    Raises:
-        ValueError: the model has no such layer.
-    """
-    names = [known.name for known in model.layers]
-    if layer not in names:
-        raise ValueError(f"no layer {layer!r}: choose one of {', '.join(names)}")
-    maps = model.get_layer(layer).output
-    pooled = keras.layers.GlobalAveragePooling2D(dtype="float32", name="mean_of_cells")(maps)
+    """Return a model that ends in the mean of a layer's cells, float32 (B, K)."""
+    cells = model.get_layer(layer).output
+    pooled = keras.layers.GlobalAveragePooling2D(dtype="float32", name="mean_of_cells")(cells)
     return keras.Model(model.input, pooled)
 
 
@@ -177,7 +173,7 @@ def patch_activations(tapped: keras.Model, patches: Patches) -> np.ndarray:
     """Return what a layer makes of each patch, float32 (n, K).
 
     Args:
-        tapped: what `tap` returns or `build_tap`; its input says the size of the patches.
+        tapped: what `build_tap` returns; its input says the size of the patches.
     """
     run = tf.function(lambda x: tapped(x, training=False), reduce_retracing=True, autograph=False)
     side, parts = tapped.input_shape[1], []
@@ -341,7 +337,12 @@ def fit_directions(concepts, acts, n_random: int = RANDOM_CONCEPTS, seed: int = 
     if not concepts:
         raise ValueError("found no concept: give more images, or ask for smaller clusters")
     for concept in concepts:
-        _check_patches(concept, len(acts))
+        n = len(concept.members)
+        if n < LEAST or len(acts) < 2 * n:
+            raise ValueError(
+                f"{concept.name}: found {n} patches of {len(acts)}: a concept needs at least "
+                f"{LEAST}, and as many others to hold it against; give more images or finer scales"
+            )
     rng = np.random.default_rng(seed)
     scale = acts.std()  # one for all channels, so that directions stay what they are
     fits = [_against_others(acts / scale, c.members, rng) for c in concepts]
@@ -352,24 +353,13 @@ def fit_directions(concepts, acts, n_random: int = RANDOM_CONCEPTS, seed: int = 
     return Directions(list(concepts), np.stack(vectors), np.array(accuracy), np.stack(random))
 
 
-def class_gradients(explainer: Explainer, images, class_id: int, layer: str) -> np.ndarray:
-    """Return how a class score changes if the same is added to every cell of a layer.
-
-    Args:
-        images, class_id, layer: as in `Explainer.differentiate`.
-
-    Returns:
-        float32 (B, K): the sum of dY/dA over the cells, as the vectors are of the cells' mean.
-    """
-    return explainer.differentiate(images, class_id, layer)[1].sum(axis=(1, 2))
-
-
 def score_concepts(directions: Directions, gradients, patients=None, seed: int = 0) -> pd.DataFrame:
     """Ask of each concept whether a class score rises with it, more than with random concepts.
 
     Args:
         directions: the directions of concepts of the class.
-        gradients: what `class_gradients` returns, images of the class (B, K).
+        gradients: float32 (B, K), for images of the class how its score changes if the same is
+            added to every cell of the layer: the sum of dY/dA over the cells.
         patients: the patients of each image (B,), for the interval; without, each image is a
             patient.
 
@@ -508,15 +498,6 @@ def _welch(one, other) -> float:
     return float(stats.ttest_ind_from_stats(*parts, equal_var=False).pvalue)
 
 
-def _check_patches(concept: Concept, n_all: int) -> None:
-    n = len(concept.members)
-    if n < LEAST or n_all < 2 * n:
-        raise ValueError(
-            f"{concept.name}: found {n} patches of {n_all}: a concept needs at least {LEAST}, and "
-            "as many others to hold it against; give more images or finer scales"
-        )
-
-
 @dataclass(frozen=True)
 class Discovery:
     """What was found in a set of images, before any network is asked.
@@ -607,11 +588,11 @@ def score_networks(discovery: Discovery, explainers: dict[str, Explainer], seed:
     for class_id, members in discovery.concepts.items():
         of_class = class_ids == class_id
         patients = discovery.rows.patient_id[of_class].to_numpy()
+        images = discovery.patches.images[of_class]
         directions = fit_directions(members, discovery.acts, seed=seed)
         for name, explainer in explainers.items():
-            gradients = class_gradients(
-                explainer, discovery.patches.images[of_class], class_id, discovery.layer
-            )
+            found = explainer.differentiate(images, class_id, discovery.layer)
+            gradients = found[1].sum(axis=(1, 2))  # the vectors are of the mean over the cells
             table = score_concepts(directions, gradients, patients, seed=seed)
             low, high = random_range(directions, gradients)
             alarms = false_alarms(directions, gradients)

@@ -5,8 +5,9 @@ The tables of all recipes take too long for a chapter: `make measure` keeps them
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, partial
 from itertools import product
 
 import numpy as np
@@ -89,38 +90,10 @@ ABLATION = (  # each adds one step to the one before it
 )
 
 
-class RecipeFeatures:
-    """What a recipe is fitted and judged on: pooled features, computed when first asked for.
-
-    Args:
-        recipe: which views, blocks and statistics.
-    """
-
-    def __init__(self, manifest: pd.DataFrame, recipe: Recipe):
-        self.manifest, self.recipe = manifest, recipe
-
-    @cached_property
-    def pooled(self) -> np.ndarray:
-        """The features of all images, float32 (N, D)."""
-        maps = (
-            network.extract_features(self.manifest, view, "vgg16", taps=TAPS)
-            for view in self.recipe.views
-        )
-        return np.concatenate([pool_blocks(of_view, self.recipe) for of_view in maps], axis=1)
-
-    def take(self, rows) -> "RecipeFeatures":
-        """Return the features of some of the images, at rows int (M,)."""
-        return _SomeFeatures(self, rows)
-
-
-class _SomeFeatures(RecipeFeatures):
-    def __init__(self, whole: RecipeFeatures, rows):
-        super().__init__(whole.manifest.iloc[rows], whole.recipe)
-        self.whole, self.rows = whole, rows
-
-    @cached_property
-    def pooled(self) -> np.ndarray:
-        return self.whole.pooled[self.rows]
+def recipe_features(manifest: pd.DataFrame, recipe: Recipe) -> np.ndarray:
+    """Return what a recipe is fitted and judged on, its views side by side, float32 (N, D)."""
+    maps = (network.extract_features(manifest, view, "vgg16", taps=TAPS) for view in recipe.views)
+    return np.concatenate([pool_blocks(of_view, recipe) for of_view in maps], axis=1)
 
 
 def pool_blocks(maps: np.ndarray, recipe: Recipe) -> np.ndarray:
@@ -150,7 +123,7 @@ def fit_recipe(pooled: np.ndarray, labels, recipe: Recipe):
     """Fit a recipe on training images.
 
     Args:
-        pooled: float (N, D), of `RecipeFeatures`.
+        pooled: float (N, D), of `recipe_features`.
         labels: int (N,), ids.
 
     Returns:
@@ -201,27 +174,27 @@ def cross_validate_recipe(
     recipe: Recipe,
     manifest: pd.DataFrame,
     config: RunConfig,
-    features: RecipeFeatures | None = None,
+    features: Callable[[], np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """Judge a recipe in folds, or load what an earlier run of the same left.
 
     Args:
         config: `folds`, `split_by`, `seed`; for the report's head all of its settings.
-        features: the features of the manifest, where the caller has them already; they are asked
-            for only if the result is not kept yet.
+        features: returns those of the manifest, where the caller has them already; called only if
+            the result is not kept yet.
 
     Returns:
         predictions as of `experiments.cross_validate`, with the column `fold` from 0.
     """
     if recipe.kind == "report_head":
         return experiments.cross_validate(experiments.EXPERIMENTS[1], manifest, config.for_folds())
-    features = features or RecipeFeatures(manifest, recipe)
     parts = data.split_folds(manifest, config)
     target = home("recipes") / f"{_recipe_key(recipe, manifest, parts)}.csv"
     with files.locked(target):
         if not target.exists():
+            pooled = features() if features else recipe_features(manifest, recipe)
             tables = [
-                judge_fold(recipe, part, features.pooled).assign(fold=number)
+                judge_fold(recipe, part, pooled).assign(fold=number)
                 for number, part in enumerate(parts)
             ]
             with files.whole_file(target) as part:
@@ -271,7 +244,7 @@ def folds_table(
     """
     rows = []
     for recipe in recipes:
-        features = RecipeFeatures(manifest, recipe)  # once for all folds
+        features = cache(partial(recipe_features, manifest, recipe))  # once for all folds
         for way, seed in product(("image", "patient"), range(config.seed, config.seed + n_seeds)):
             folds = config.but(split_by=way, seed=seed)
             table = cross_validate_recipe(recipe, manifest, folds, features)

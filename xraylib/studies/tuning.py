@@ -2,6 +2,7 @@
 
 import hashlib
 import tempfile
+from functools import cache, partial
 
 import keras
 import numpy as np
@@ -16,10 +17,10 @@ from xraylib.images import Preprocessing
 from xraylib.studies.stacks import (
     FAINT,
     Recipe,
-    RecipeFeatures,
     accuracy_row,
     cross_validate_recipe,
     probabilities,
+    recipe_features,
 )
 
 WANTED_RECALL = 0.95
@@ -79,20 +80,11 @@ def run_study(
     train, val = (np.flatnonzero(part.split == side) for side in ("train", "val"))
 
     def objective(trial: optuna.Trial) -> float:
-        images, validation = (
-            network.LiveMaps(maps, train),
-            (network.LiveMaps(maps, val), labels[val]),
-        )
-        watch = Watch(trial)
+        settings, watch = suggest(trial, config), Watch(trial)
+        images = [network.LiveMaps(maps, train)]
+        validation = network.LiveMaps(maps, val), labels[val]
         with tempfile.TemporaryDirectory() as folder:
-            network.fit_head(
-                [images],
-                labels[train],
-                validation,
-                suggest(trial, config),
-                folder,
-                callbacks=[watch],
-            )
+            network.fit_head(images, labels[train], validation, settings, folder, callbacks=[watch])
         trial.set_user_attr("accuracy", watch.logs["val_accuracy"])
         return watch.logs["val_loss"]
 
@@ -149,12 +141,11 @@ def paired_p(one: pd.Series, other: pd.Series) -> float:
     return metrics.mcnemar(int((one & ~other).sum()), int((other & ~one).sum()))
 
 
-def best_trials(searched: optuna.Study, n: int | None = None) -> pd.DataFrame:
+def best_trials(searched: optuna.Study) -> pd.DataFrame:
     """Return the trials of a study, the best first and given up ones last.
 
     Args:
         searched: what `run_study` returns.
-        n: rows to return; all by default.
 
     Returns:
         trial, state (`complete` or `pruned`), loss (negative log likelihood on validation
@@ -171,7 +162,7 @@ def best_trials(searched: optuna.Study, n: int | None = None) -> pd.DataFrame:
         for trial in searched.trials
         if trial.state.is_finished()
     ]
-    return pd.DataFrame(rows).sort_values(["state", "loss"]).head(n).reset_index(drop=True)
+    return pd.DataFrame(rows).sort_values(["state", "loss"], ignore_index=True)
 
 
 def importances(searched: optuna.Study) -> pd.Series:
@@ -305,14 +296,15 @@ def judged_cuts(recipe: Recipe, manifest: pd.DataFrame, config: RunConfig) -> pd
         predictions as of `cross_validate_recipe`, and temperature, cut, and the three
         probabilities after scaling as `scaled 0`, `scaled 1`, `scaled 2`.
     """
-    features = RecipeFeatures(manifest, recipe)
+    features = cache(partial(recipe_features, manifest, recipe))
     outer = cross_validate_recipe(recipe, manifest, config, features)
     judged = []
     for number, part in enumerate(data.split_folds(manifest, config)):
         rows = np.flatnonzero(part.split == "train")
         train = manifest.iloc[rows].reset_index(drop=True)
-        inner_config = config.but(folds=INNER_FOLDS)
-        inner = cross_validate_recipe(recipe, train, inner_config, features.take(rows))
+        inner = cross_validate_recipe(
+            recipe, train, config.but(folds=INNER_FOLDS), lambda rows=rows: features()[rows]
+        )
         judged.append(_scaled(outer[outer.fold == number], inner))
     return pd.concat(judged, ignore_index=True)
 
