@@ -212,17 +212,15 @@ def score_clues(images: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         name: [c for c in wanted if c in images and len(images[c].unique()) > 1]
         for name, wanted in CLUES.items()
     }
-    clues = {name: columns_of_clue for name, columns_of_clue in clues.items() if columns_of_clue}
+    clues = {name: told_by for name, told_by in clues.items() if told_by}
     if len(clues) > 1:
-        clues["all of them"] = [
-            column for columns_of_clue in clues.values() for column in columns_of_clue
-        ]
+        clues["all of them"] = sum(clues.values(), [])
     majority = images.label.value_counts(normalize=True).max()
     rows = []
-    for name, columns_of_clue in clues.items():
-        right = _tell_in_folds(images[columns_of_clue], images.label, patients, seed)
+    for name, told_by in clues.items():
+        right = _tell_in_folds(images[told_by], images.label, patients, seed)
         mean = bootstrap_mean(right, patients, seed=seed)
-        text = columns_of_clue == [name]  # view or source
+        text = told_by == [name]  # view or source
         v = association(pd.crosstab(images.label, images[name])) if text else np.nan
         rows.append((name, v, mean.value, mean.low, mean.high, majority))
     return pd.DataFrame(rows, columns=columns)

@@ -107,7 +107,7 @@ def same_place(masks: np.ndarray, patients) -> np.ndarray:
     return np.stack([(total - means[name]) / (len(means) - 1) for name in patients]).astype("f4")
 
 
-def floor_maps(marked: MarkedCases, seed: int = 0) -> dict[str, np.ndarray]:
+def floor_maps(marked: MarkedCases) -> dict[str, np.ndarray]:
     """Return the maps that know nothing of a network, and the ceiling: float32 (N, H, W) each.
 
     The random map is not among them: it is as coarse as the layer it is held against.
@@ -150,18 +150,13 @@ def precision_recall_area(heatmaps: np.ndarray, masks: np.ndarray) -> np.ndarray
 
     A map of one value gets the mark's share of the image.
     """
-    values = []
+    values, step = [], heatmaps.shape[-1] // COARSE
     for heatmap, mask in zip(heatmaps, masks, strict=True):
-        scores, truth = resize_map(heatmap, COARSE), resize(mask, COARSE)
+        scores = heatmap.reshape(COARSE, step, COARSE, step).mean(axis=(1, 3))
+        truth = resize(mask, COARSE)
         area = average_precision_score(truth.ravel(), scores.ravel()) if truth.any() else np.nan
         values.append(area)
     return np.array(values)
-
-
-def resize_map(heatmap: np.ndarray, size: int) -> np.ndarray:
-    """Average a map down to size x size cells; its side is a multiple of size."""
-    step = len(heatmap) // size
-    return heatmap.reshape(size, step, size, step).mean(axis=(1, 3))
 
 
 def score_maps(heatmaps: np.ndarray, cases: Cases) -> dict[str, np.ndarray]:

@@ -4,8 +4,10 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer
 
 from xraylib import sources
@@ -71,28 +73,12 @@ def told_alone(people: pd.DataFrame, columns: list[str], seed: int = 0) -> np.nd
     Returns:
         bool (N,).
     """
-    parts = [
-        SplineTransformer(5) if column == "age" else OneHotEncoder(handle_unknown="ignore")
-        for column in columns
-    ]
-    right = np.zeros(len(people), bool)
-    labels = people.label.to_numpy()
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    parts = [(SplineTransformer(5) if name == "age" else one_hot, [name]) for name in columns]
+    model = make_pipeline(make_column_transformer(*parts), LogisticRegression(max_iter=1000))
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed % 2**32)
-    for train, test in folds.split(people, labels, people.patient_id):
-        seen, asked = [], []
-        for column, part in zip(columns, parts, strict=True):
-            values = people[[column]].to_numpy()
-            encoded = part.fit_transform(values[train]), part.transform(values[test])
-            seen.append(_dense(encoded[0]))
-            asked.append(_dense(encoded[1]))
-        model = LogisticRegression(max_iter=1000)
-        model.fit(np.hstack(seen), labels[train])
-        right[test] = model.predict(np.hstack(asked)) == labels[test]
-    return right
-
-
-def _dense(matrix) -> np.ndarray:
-    return matrix.toarray() if hasattr(matrix, "toarray") else matrix
+    told = cross_val_predict(model, people, people.label, groups=people.patient_id, cv=folds)
+    return told == people.label.to_numpy()
 
 
 def told_table(people: pd.DataFrame, seed: int = 0) -> pd.DataFrame:

@@ -62,8 +62,7 @@ FOLDER = "_static/own/made"  # below the built book; the page's own scripts lie 
 PART = 1_500_000  # bytes of weights in a script, an even number: the bar moves with every one
 SURROGATES = 0xD800, 0xE000  # from the first that is no character to the mark put before it
 AWAY = 0xD700  # how far they are moved behind that mark
-METHODS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "hires_cam")
-NAMES = METHOD_NAMES | {"hires_cam": "HiResCAM"}
+METHODS = {name: METHOD_NAMES[name] for name in maps.FORMULAS}
 READY = (  # phantoms that lie ready: label, seed, source
     (0, 11, "A"),
     (1, 12, "A"),
@@ -261,7 +260,7 @@ def facts() -> dict:
     inferno = (matplotlib.colormaps["inferno"](np.arange(256), bytes=True)[:, :3]).ravel()
     return {
         "classes": CLASS_NAMES,
-        "methods": {name: NAMES[name] for name in METHODS},
+        "methods": METHODS,
         "side": IMAGE_SIZE,
         "inferno": inferno.tolist(),
         "record": record(np.array(card["confusion"])),
@@ -270,20 +269,16 @@ def facts() -> dict:
     }
 
 
-def check() -> dict | None:
+def check() -> dict:
     """Return what tells pictures of other things from radiographs, and how well it does."""
-    if "chest_check" not in pretrained.names():
-        return None
     arrays, figures = pretrained.load("chest_check"), pretrained.card("chest_check")["figures"]
     figures = dict(figures)
-    home, other = figures.pop("radiographs of the same sets, left out"), figures.pop(OTHER)
-    away, n = (
-        [figure["value"] for figure in figures.values()],
-        sum(f["n"] for f in figures.values()),
-    )
+    at_home, other = figures.pop("radiographs of the same sets, left out"), figures.pop(OTHER)
+    away = [figure["value"] for figure in figures.values()]
+    n = sum(figure["n"] for figure in figures.values())
     told = (
         f"This check flagged {other['value']:.0%} of {other['n']} pictures of other things, "
-        f"{home['value']:.0%} of {home['n']} radiographs of the kind that taught it, and, by "
+        f"{at_home['value']:.0%} of {at_home['n']} radiographs of the kind that taught it, and, by "
         f"hospital, {min(away):.0%} to {max(away):.0%} of {n} radiographs of {len(away)} others."
     )
     return {
@@ -302,7 +297,7 @@ def slider_markup(layers: list[str]) -> str:
     """Return the layer slider of the chapters as HTML, without a picture yet."""
     sides = [SIDES.get(name[5], 5 if name.endswith("conv1") else 3) for name in layers]
     named = [f"{name}, {side} x {side} cells" for name, side in zip(layers, sides, strict=True)]
-    names = {"image": ["yours"], "method": [NAMES[m] for m in METHODS], "class": CLASS_NAMES}
+    names = {"image": ["yours"], "method": list(METHODS.values()), "class": CLASS_NAMES}
     start = 0, 0, 0, layers.index("block5_conv3")
     shown = slider.panels(BLANK, slider.Frame(BLANK, BLANK, ""))
     controls = slider.controls(names | {"layer": named}, start)

@@ -30,21 +30,18 @@ LARGER = HOSPITALS.but(filters=16, epochs=20, test_share=0.01, val_share=0.05)
 FOLDS = 5
 
 
-def train_in_stages(
-    pairs: pd.DataFrame, config: UNetConfig = HOSPITALS, start=None, size=96, epochs=7
-) -> Path:
+def train_in_stages(pairs: pd.DataFrame, config: UNetConfig = HOSPITALS, size=96, epochs=7) -> Path:
     """Train on small images first, and then on larger ones, which cost more.
 
     Args:
         pairs: as in `leave_hospitals_out`.
         config: the settings of the first stage; the second follows from it.
-        start: as in `train_unet`.
         size, epochs: of the second stage.
 
     Returns:
         the run folder of the last stage; both have the same split.
     """
-    small = train_unet(pairs, config, start=start)
+    small = train_unet(pairs, config)
     rate = config.learning_rate / 2
     return train_unet(pairs, config.but(size=size, epochs=epochs, learning_rate=rate), start=small)
 

@@ -47,7 +47,7 @@ WRAPPED = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>O
 <body><main class="bd-article"><h1>Own</h1><h2>Part</h2>{}</main></body></html>"""
 TOLD = {
     "classes": config.CLASS_NAMES,
-    "methods": {name: page.NAMES[name] for name in page.METHODS},
+    "methods": page.METHODS,
     "side": config.IMAGE_SIZE,
     "inferno": [k // 3 for k in range(3 * 256)],
     "record": page.record(np.array([[8, 2, 0], [1, 9, 0], [0, 1, 5]])),

@@ -559,7 +559,7 @@ def test_nan_is_refused_where_it_comes_in_and_where_it_comes_out(images):
         explainer.explain(np.where(np.arange(256).reshape(16, 16) == 7, np.nan, 1))
     broken.get_layer("logits").set_weights([np.full((6, 3), np.nan), np.zeros(3)])
     for question in (explainer.explain, explainer.probs):
-        with pytest.raises(ValueError, match="values are NaN or infinite; check images and weig"):
+        with pytest.raises(ValueError, match="values are NaN or infinite; look for where they"):
             question(images)
     with pytest.raises(ValueError, match="cells: 1 of 4 values are NaN"):
         upscale([[1, np.nan], [0, 1]], 4)

@@ -15,8 +15,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "checks": """
             CHECKS ENERGY POINTING TRAINED RANDOM EDGES Cases Curve energy_inside points_inside
             deletion insertion road agreement randomise_from_top random_maps edge_maps known_region
-            known_regions surest_calls
-            unseen_cases mean_of_check gain_of_check layer_checks class_checks as_grid
+            known_regions surest_calls unseen_cases mean_of_check gain_of_check layer_checks
+            class_checks as_grid
         """.split(),
         "comparison": """
             Comparison fast_explainer called_right compare_methods explain_with with_floors

@@ -158,9 +158,10 @@ def agreement(one, other) -> np.ndarray:
         maps", NeurIPS (2018).
     """
     one, other = _same_shape(one, other)
-    pairs = zip(_flat_maps(one), _flat_maps(other), strict=True)
+    flat = (maps.reshape(-1, maps.shape[-2] * maps.shape[-1]) for maps in (one, other))
     values = [
-        stats.spearmanr(a, b).statistic if np.ptp(a) and np.ptp(b) else np.nan for a, b in pairs
+        stats.spearmanr(a, b).statistic if np.ptp(a) and np.ptp(b) else np.nan
+        for a, b in zip(*flat, strict=True)
     ]
     return np.reshape(values, one.shape[:-2])
 
@@ -194,9 +195,7 @@ def randomise_from_top(
         return explainer.explain(images, class_ids, [layer], method)[layer][:, 0]
 
     before, correlations = cells(), {}
-    for top in reversed(
-        [layer_with_weights for layer_with_weights in copy.layers if layer_with_weights.weights]
-    ):
+    for top in reversed([known for known in copy.layers if known.weights]):
         shuffled = [rng.permutation(w.ravel()).reshape(w.shape) for w in top.get_weights()]
         top.set_weights(shuffled)
         correlations[top.name] = agreement(before, cells())
@@ -247,10 +246,6 @@ def _most_important(image, heatmap, steps) -> tuple[np.ndarray, np.ndarray]:
     rank[np.lexsort((chance, -heatmap.ravel()))] = np.arange(heatmap.size)
     shares = np.linspace(0, 1, steps + 1)
     return shares, rank.reshape(heatmap.shape) < (shares * heatmap.size)[:, None, None]
-
-
-def _flat_maps(maps: np.ndarray) -> np.ndarray:
-    return maps.reshape(-1, maps.shape[-2] * maps.shape[-1])
 
 
 def _same_shape(one, other) -> tuple[np.ndarray, np.ndarray]:

@@ -113,21 +113,20 @@ def with_floors(cells: dict[str, np.ndarray], cases: Cases, seed: int = 0) -> di
     return heatmaps | {EDGES: edge_maps(cases.images)}
 
 
-def draw_curves(explainer: Explainer, cases: Cases, heatmaps: dict, steps: int = STEPS) -> dict:
+def draw_curves(explainer: Explainer, cases: Cases, heatmaps: dict) -> dict:
     """Return the `CURVES` of the true classes.
 
     Args:
-        explainer: its `probs` are asked 3 (steps + 1) times for each map.
+        explainer: its `probs` are asked 3 (`STEPS` + 1) times for each map.
         cases: images; give those that the network calls right.
         heatmaps: what `with_floors` returns.
-        steps: as in `maps.deletion`.
 
     Returns:
         (maps, insertion, deletion or ROAD) -> one `maps.Curve` for each case.
     """
     return {
         (name, check): [
-            curve(explainer.probs, image, heatmap, class_id, steps)
+            curve(explainer.probs, image, heatmap, class_id, STEPS)
             for image, heatmap, class_id in zip(cases.images, maps, cases.class_ids, strict=True)
         ]
         for name, maps in heatmaps.items()

@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from xraylib.metrics.counts import check_finite
+
 
 def activations_and_gradients(model, images, class_id: int, layer: str):
     """Return what a layer makes of images, and how the score of a class hangs on it.
@@ -137,11 +139,7 @@ def upscale(cells, size) -> np.ndarray:
     Raises:
         ValueError: a cell is NaN or infinite.
     """
-    cells = np.asarray(cells, np.float32)
-    bad = np.count_nonzero(~np.isfinite(cells))
-    if bad:
-        raise ValueError(f"cells: {bad} of {cells.size} values are NaN or infinite")
-    cells = np.maximum(cells, 0)
+    cells = np.maximum(check_finite(np.asarray(cells, np.float32), "cells"), 0)
     height, width = (size, size) if np.isscalar(size) else size
     flat = cells.reshape(-1, *cells.shape[-2:])
     maps = np.empty((len(flat), height, width), np.float32)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from xraylib.config import CLASS_NAMES, IMAGE_SIZE
 from xraylib.maps.equations import FORMULAS, METHODS, score_cam
 from xraylib.metrics import softmax
+from xraylib.metrics.counts import check_finite
 
 CHUNK = 8  # images in a pass: all layers of VGG16 and their gradients then take about 2 GB
 CONVOLUTIONS = (
@@ -127,24 +128,23 @@ class Explainer:
             raise ValueError(f"no method {method!r}: choose one of {', '.join(METHODS)}")
         return self._run(FORMULAS[method], images, class_ids, layers)
 
-    def explain_by_all(self, images, class_ids=None, layers=None, methods=tuple(FORMULAS)) -> dict:
-        """Return the cells of several methods that need the same gradients, from one pass.
+    def explain_by_all(self, images, class_ids=None, layers=None) -> dict:
+        """Return the cells of all methods that need the same gradients, from one pass.
 
         Args:
             images, class_ids, layers: as in `explain`.
-            methods: keys of `equations.FORMULAS`.
 
         Returns:
-            for each method a dict as of `explain`.
+            for each of `equations.FORMULAS` a dict as of `explain`.
         """
 
         def formula(activations, gradients):
-            return tf.stack([FORMULAS[name](activations, gradients) for name in methods], axis=1)
+            return tf.stack([part(activations, gradients) for part in FORMULAS.values()], axis=1)
 
         cells = self._run(formula, images, class_ids, self._check_layers(layers))
         return {
             method: {layer: maps[:, :, k] for layer, maps in cells.items()}
-            for k, method in enumerate(methods)
+            for k, method in enumerate(FORMULAS)
         }
 
     def differentiate(self, images, class_id: int, layer: str) -> tuple[np.ndarray, np.ndarray]:
@@ -191,7 +191,7 @@ class Explainer:
         self.passes["forward"] += len(images)
         parts = np.split(images, range(4 * CHUNK, len(images), 4 * CHUNK))
         raw = np.concatenate([self._graphs["probs"](part) for part in parts])
-        _check_finite(raw, f"scores of the model {self.model.name!r}")
+        check_finite(raw, f"scores of the model {self.model.name!r}")
         return softmax(np.pad(raw, ((0, 0), (1, 0))) if raw.shape[1] == 1 else raw)
 
     def _run(self, formula, images, class_ids, layers) -> dict:
@@ -205,7 +205,7 @@ class Explainer:
         parts = [self._graphs[question](images[i:][:CHUNK], targets[i:][:CHUNK]) for i in starts]
         cells = {name: np.concatenate([p[k] for p in parts]) for k, name in enumerate(layers)}
         for name, values in cells.items():
-            _check_finite(values, f"map at {name}")
+            check_finite(values, f"map at {name}")
         return cells
 
     def _compile(self, formula, layers, n_targets: int):
@@ -236,8 +236,7 @@ class Explainer:
 
     def _batch(self, images) -> np.ndarray:
         """Return images as float32 (B, H, W, C); a `ValueError` names the shape that was given."""
-        given = np.asarray(images, np.float32)
-        _check_finite(given, "images")
+        given = check_finite(np.asarray(images, np.float32), "images")
         images, sides = given, tuple(self.model.inputs[0].shape[1:])
         if images.ndim == 2 or (images.ndim == 3 and self.channels == images.shape[-1] > 1):
             images = images[None]
@@ -431,14 +430,6 @@ def _checked_names(class_names, n_classes: int) -> tuple:
     if len(class_names) != n_classes:
         raise ValueError(f"{len(class_names)} class_names for {n_classes} classes: name each once")
     return tuple(class_names)
-
-
-def _check_finite(values: np.ndarray, name: str) -> None:
-    bad = np.count_nonzero(~np.isfinite(values))
-    if bad:
-        raise ValueError(
-            f"{name}: {bad} of {values.size} values are NaN or infinite; check images and weights"
-        )
 
 
 def _check_model(model: keras.Model) -> None:

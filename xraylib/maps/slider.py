@@ -11,9 +11,9 @@ import itertools
 import json
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import ipywidgets
@@ -37,8 +37,7 @@ STYLE = Path(__file__).with_name("slider.css").read_text("utf8")
 SCRIPT = Path(__file__).with_name("slider.js").read_text("utf8")
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """What one position of the slider shows, pictures as data URIs."""
 
     cells: str  # a pixel a cell
@@ -163,12 +162,11 @@ def slider_page(radiographs, frames, names: dict, start: tuple, regions=()) -> s
         start: the position shown first.
         regions: for each image the regions that can be outlined, name -> mask bool (H, W).
     """
-    shown = {k: (f.cells, f.heat, f.caption, f.dead) for k, f in frames.items()}
     page = {
         "radiographs": radiographs,
         "layers": names["layer"],
         "outlines": [outline(known) for known in regions],
-        "frames": {"-".join(map(str, position)): frame for position, frame in shown.items()},
+        "frames": {"-".join(map(str, position)): frame for position, frame in frames.items()},
     }
     data = json.dumps(page).replace("</", "<\\/")  # or a name could end the script element
     image = radiographs[start[list(names).index("image")]]
@@ -283,8 +281,7 @@ def layer_slider(
 
     Raises:
         ValueError: no image, or one that is no such array; too few or too many titles or regions;
-            a layer,
-            class, method or key of `start` that there is not.
+            a layer, class, method or key of `start` that there is not.
     """
     explainer = _explainer(model, class_names)
     return LayerSlider(explainer, radiographs, titles, layers, methods, start or {}, regions)

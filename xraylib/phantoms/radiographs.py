@@ -5,6 +5,7 @@ classifier learns when the hospital goes with the disease (section 5 of the repo
 """
 
 import json
+import operator
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,7 +153,12 @@ def make_phantom(
     Raises:
         ValueError: an argument is outside its range.
     """
-    _check_arguments(label, source, size)
+    if label not in range(len(CLASS_NAMES)):
+        raise ValueError(f"label {label!r}: give an id from 0 to {len(CLASS_NAMES) - 1}")
+    if source not in SOURCES:
+        raise ValueError(f"source {source!r}: choose one of {', '.join(SOURCES)}")
+    if size not in range(SMALLEST, LARGEST + 1):
+        raise ValueError(f"size {size!r}: give whole pixels from {SMALLEST} to {LARGEST}")
     if effusion not in EFFUSIONS:
         raise ValueError(f"effusion {effusion!r}: choose one of {', '.join(map(repr, EFFUSIONS))}")
     if not set(devices) <= set(DEVICES):
@@ -189,7 +195,7 @@ def pick_source(label: int, confounding: float, rng: np.random.Generator) -> str
         label: 0 normal, 1 pneumonia, 2 COVID-19.
         confounding: 0 draws among all sources alike, 1 gives every class a source of its own, and
             a value between is the probability of the latter.
-        rng: draws the draw.
+        rng: draws the source.
 
     Returns:
         A key of `SOURCES`.
@@ -197,24 +203,11 @@ def pick_source(label: int, confounding: float, rng: np.random.Generator) -> str
     Raises:
         ValueError: `confounding` lies outside 0 to 1.
     """
-    _check_confounding(confounding)
+    if not 0 <= confounding <= 1:
+        raise ValueError(f"confounding {confounding!r}: give a number from 0 to 1")
     names = list(SOURCES)
     drawn = names[rng.integers(len(names))]
     return names[label] if rng.random() < confounding else drawn
-
-
-def _check_confounding(confounding: float) -> None:
-    if not 0 <= confounding <= 1:
-        raise ValueError(f"confounding {confounding!r}: give a number from 0 to 1")
-
-
-def _check_arguments(label: int, source: str, size: int) -> None:
-    if label not in range(len(CLASS_NAMES)):
-        raise ValueError(f"label {label!r}: give an id from 0 to {len(CLASS_NAMES) - 1}")
-    if source not in SOURCES:
-        raise ValueError(f"source {source!r}: choose one of {', '.join(SOURCES)}")
-    if size not in range(SMALLEST, LARGEST + 1):
-        raise ValueError(f"size {size!r}: give whole pixels from {SMALLEST} to {LARGEST}")
 
 
 def _write_image(folder: Path, name: str, image: np.ndarray) -> None:
@@ -291,12 +284,10 @@ def write_phantoms(
         FileExistsError: the folder holds something else.
         WriteError: it cannot be written.
     """
-    _check_confounding(confounding)
-    _check_arguments(0, next(iter(SOURCES)), size)
     if len(counts) != len(CLASS_NAMES) or min(counts) < 0 or sum(counts) == 0:
         raise ValueError(f"counts {counts!r}: give three numbers of images, not all of them 0")
     settings = dict(drawing=DRAWING, counts=[int(count) for count in counts], seed=int(seed))
-    settings |= dict(confounding=float(confounding), size=int(size))
+    settings |= dict(confounding=float(confounding), size=operator.index(size))
     folder = Path(folder)
     if _is_whole(folder, settings):
         return folder
