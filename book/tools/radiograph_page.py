@@ -301,7 +301,7 @@ def slider_markup(layers: list[str]) -> str:
     start = 0, 0, 0, layers.index("block5_conv3")
     shown = slider.panels(BLANK, slider.Frame(BLANK, BLANK, ""))
     controls = slider.controls(names | {"layer": named}, start)
-    return f'<div class="xray-slider">{slider.slider_style()}{controls}{shown}</div>'
+    return f'<div class="xray-slider">{slider.STYLE}{controls}{shown}</div>'
 
 
 def record(confusion: np.ndarray) -> list[dict]:

@@ -33,7 +33,7 @@ QUALITY = 80  # of lossy WebP: a radiograph of 224 px takes about 7 KB
 HEAT_SIDE = 112  # pixels of an upscaled map: the browser's own smoothing does the rest
 COARSEST = 7  # cells a side that a map should have to be shown first
 FINEST_EXACT = 56  # cells a side up to which a picture without loss is the smaller one
-STYLE = Path(__file__).with_name("slider.css").read_text("utf8")
+STYLE = f"<style>{Path(__file__).with_name('slider.css').read_text('utf8')}</style>"
 SCRIPT = Path(__file__).with_name("slider.js").read_text("utf8")
 
 
@@ -109,15 +109,6 @@ def energy_text(cells: np.ndarray, edges: np.ndarray, regions: dict) -> str:
     )
 
 
-def slider_style() -> str:
-    """Return the style element that every slider brings along."""
-    stops = ", ".join(
-        matplotlib.colors.to_hex(matplotlib.colormaps["inferno"](k / 8)) for k in range(9)
-    )
-    gradient = f"background: linear-gradient(to right, {stops});"
-    return f"<style>{STYLE.replace('GRADIENT', gradient)}</style>"
-
-
 def panels(radiograph: str, frame: Frame, outlines: str = "") -> str:
     """Return the pictures, radiograph | true cells | overlay, with their caption and bar.
 
@@ -170,7 +161,7 @@ def slider_page(radiographs, frames, names: dict, start: tuple, regions=()) -> s
     }
     data = json.dumps(page).replace("</", "<\\/")  # or a name could end the script element
     image = radiographs[start[list(names).index("image")]]
-    return f"""<div class="xray-slider">{slider_style()}
+    return f"""<div class="xray-slider">{STYLE}
 {controls(names, start, list(dict.fromkeys(n for known in regions for n in known)))}
 {panels(image, frames[start])}
 <noscript><p>The slider needs JavaScript; without it this one map is shown.</p></noscript>
@@ -424,7 +415,7 @@ class LayerSlider:
             position = tuple(control.value for control in controls.values())
             borders = outline(self.regions[position[0]]) if outlined.value else ""
             shown = panels(self.radiographs[position[0]], self.frame(position), borders)
-            figure.value = f'<div class="xray-slider">{slider_style()}{shown}</div>'
+            figure.value = f'<div class="xray-slider">{STYLE}{shown}</div>'
 
         for control in [*controls.values(), outlined]:
             control.observe(show, "value")
@@ -488,8 +479,7 @@ class UploadBox:
     """See `upload_box`."""
 
     html = (
-        f'<div class="xray-slider">{slider_style()}<p>{LIVE_ONLY}</p>'
-        f"<p><strong>{WARNING}</strong></p></div>"
+        f'<div class="xray-slider">{STYLE}<p>{LIVE_ONLY}</p><p><strong>{WARNING}</strong></p></div>'
     )
 
     def __init__(self, explainer: Explainer, confusion, layer):
@@ -537,7 +527,7 @@ class UploadBox:
         return (
             f"<p><strong>{html.escape(name)}</strong>: {html.escape(str(class_names[called]))}. "
             f"{doubt}{self._record(called)}</p>{table.to_html(index=False)}"
-            f'<div class="xray-slider">{slider_style()}'
+            f'<div class="xray-slider">{STYLE}'
             f"{panels(data_uri(batch[0]), frame)}</div><p><strong>{WARNING}</strong></p>"
         )
 
