@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -163,7 +162,7 @@ def test_what_is_shown_is_what_was_drawn(browser, address):
         shown = browser.execute_script(SHOWN, slider)
         frame = frames[image, method, asked, 2]
         assert shown["position"] == f"{image}-{method}-{asked}-2"
-        assert (shown["cells"], shown["heat"], shown["caption"]) == astuple(frame)[:3]
+        assert (shown["cells"], shown["heat"], shown["caption"]) == frame[:3]
 
 
 @needs_browser
