@@ -15,7 +15,7 @@ COLUMNS = ("path", "label", "patient_id", "source", "view", "mask_path", "split"
 FILE_COLUMNS = ("path", "mask_path", "lesion_path", "marker_path")
 # The published lung masks of `darkcovidnet`: sizes of each mask and of the radiograph beside it.
 V7LABS_MASKS = Path(__file__).with_name("v7labs_masks.csv")
-SETS = {  # how folders call the sets of a split
+SETS = {  # what folders call the sets of a split
     "train": "train",
     "training": "train",
     "val": "val",

@@ -274,7 +274,7 @@ def draw_changes(
 
     The disease is 1 or 2; `source` is the hospital that goes with it and `other` that of the
     healthy, keys of `phantoms.SOURCES`; the seed is the first patient's, the next ones follow.
-    Returns by the names in `CHANGES` uint8 (n, 224, 224). *Elsewhere* is the marker's mirror image.
+    Returns uint8 (n, 224, 224) by the names in `CHANGES`. *Elsewhere* is the marker's mirror image.
     """
     patients = [_draw_patient(label, source, other, seed + k) for k in range(n)]
     return {

@@ -77,7 +77,7 @@ class Preprocessing:
 
         The lungs, bool (H, W), are asked for where the view `needs_mask`, and `rng`, the source of
         chance, where `transform` is not `none`. A `ValueError` says that one of them is missing, or
-        that the mask is empty, none, or of another shape.
+        that the mask is empty, of other values, or of another shape.
         """
         if self.transform != "none" and rng is None:
             raise ValueError("a random view needs rng, the source of chance")
@@ -238,8 +238,8 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
 def equalise(image: np.ndarray, method: str = "global") -> np.ndarray:
     """Spread the grey values of an image, uint8 (H, W), over the whole range.
 
-    By `none`; by `normalise`, a straight line that brings the darkest and the brightest per cent to
-    0 and 255; by the histogram, `global`, the report's way (section 3.2.2); or by `clahe`, the
+    The methods: `none`; `normalise`, a straight line that brings the darkest and the brightest per
+    cent to 0 and 255; by the histogram `global`, the report's way (section 3.2.2), and `clahe`, the
     local, contrast-limited kind of Zuiderveld (1994) with 8 x 8 tiles and clip limit 2.
     """
     if method == "none":

@@ -110,7 +110,7 @@ def read_pairs(pairs: pd.DataFrame, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def map_targets(masks: np.ndarray, hearts, n_maps: int) -> np.ndarray:
-    """Put masks bool (B, S, S) where the loss looks for them: in one map, or one a way of `HEART`.
+    """Put masks bool (B, S, S) where the loss looks: one map, or one for each way in `HEART`.
 
     `hearts` says for each mask, by "in" or "out", whether it goes on through the heart. Returns
     bool (B, S, S, 1), or int8 (B, S, S, 3) with -1 in the maps that nobody has drawn.
@@ -164,8 +164,8 @@ def _hearts(rows) -> np.ndarray | None:
 def vary_pair(image: np.ndarray, mask: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
     """Return a random variation of a pair: both moved alike, then the image's look changed.
 
-    Image uint8 (S, S) and mask bool (S, S) stay of their kind; `rng` is the only source of chance.
-    Section 3.2.3 of the report.
+    Takes and returns an image uint8 (S, S) and a mask bool (S, S); `rng`, NumPy's generator, is the
+    only source of chance. Section 3.2.3 of the report.
     """
     image, mask = _move_pair(image, mask, rng)
     image = _vary_exposure(image, rng)

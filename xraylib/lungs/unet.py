@@ -25,8 +25,7 @@ class UNetConfig:
         batch_size: pairs in a batch.
         epochs: at most so many.
         steps: batches in an epoch. Pairs are drawn with replacement and varied anew.
-        learning_rate: Adam's learning rate at its highest; it warms up, then falls as a cosine to 1
-            %.
+        learning_rate: Adam's highest learning rate; it warms up, then falls as a cosine to 1 %.
         maps: 1, or one for each way in `HEART` of dealing with the heart.
         patience: epochs without a better validation Dice before training stops.
         test_share, val_share: shares of the patients, 0 to 1.
@@ -78,7 +77,8 @@ def build_unet(
     Returns:
         A model from grey values (B, size, size, 1), 0 to 255, to logits (B, size, size, maps),
         float32, above 0 where a lung is more likely than not. Padding keeps the two sizes equal.
-        A `ValueError` says that the size or the encoder is none.
+        A `ValueError` says that the size cannot be halved so often, or that there is no encoder
+        of this name.
 
     Figure 3 and section 3.2.3 of the report; Ronneberger et al. 2015, without their cropping;
     Iglovikov and Shvets 2018 for the pretrained contracting path.
