@@ -12,6 +12,7 @@ import os
 import re
 from pathlib import Path, PurePath
 
+import numpy as np
 import pandas as pd
 from tqdm.contrib.concurrent import thread_map
 
@@ -139,9 +140,7 @@ def by_lists() -> pd.DataFrame:
     # newer lists name the source where older ones have the view
     source = [LIST_SOURCES.get(row.view) or source_of(row.patient_id) for row in table.itertuples()]
     rows = table.rename(columns={"path": "filename"}).assign(source=source, reason="")
-    rows["patient_id"] = [
-        patient_name(*pair) for pair in zip(source, table.patient_id, strict=True)
-    ]
+    rows["patient_id"] = list(map(patient_name, source, table.patient_id))
     rows["view"] = table.view.where(~table.view.isin(LIST_SOURCES), "")
     return leave_out_repeats(rows[[*COLUMNS]])
 
@@ -160,17 +159,21 @@ def count_images(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     counts = counts.assign(total=counts.sum(axis=1))
     counts.loc["total"] = counts.sum()
     left_out = rows[rows.reason != ""].value_counts(["source", "reason"], sort=False)
-    reasons = left_out.rename("images").reset_index()
-    order = {"source": True, "images": False, "reason": True}
-    reasons = reasons.sort_values([*order], ascending=[*order.values()], ignore_index=True)
+    reasons = (
+        left_out.rename("images")
+        .reset_index()
+        .sort_values(
+            ["source", "images", "reason"], ascending=[True, False, True], ignore_index=True
+        )
+    )
     return counts.rename_axis(columns=None), reasons
 
 
 def cohen_rows(folder: Path) -> pd.DataFrame:
     """Cohen's collection: frontal views of COVID-19 and of the pneumonias that COVIDx takes."""
     table = read_table(folder / "metadata.csv", ("patientid", "filename", "finding", "view"))
-    reasons = ("" if view in FRONTAL else f"view {view or 'not given'}" for view in table.view)
-    return _label_rows(table, "cohen", table.filename, list(reasons))
+    reasons = ("view " + table.view.replace("", "not given")).mask(table.view.isin(FRONTAL), "")
+    return _label_rows(table, "cohen", table.filename, reasons)
 
 
 def figure1_rows(folder: Path) -> pd.DataFrame:
@@ -193,16 +196,16 @@ def rsna_rows(folder: Path) -> pd.DataFrame:
     """
     labels, classes = (plain_or_zip(folder / name) for name in (RSNA_LABELS, RSNA_CLASSES))
     table = read_table(labels, ("patientid", "target"))
-    known = {}
+    detailed, reasons = "", CLASSES_MISSING
     if classes is not None:
-        class_table = read_table(classes, ("patientid", "class"))
-        known = dict(zip(class_table.patientid, class_table["class"], strict=True))
-    judged = [
-        rsna_label(target, known.get(name, "") if known else None)
-        for name, target in zip(table.patientid, table.target, strict=True)
-    ]
+        known = read_table(classes, ("patientid", "class")).drop_duplicates(
+            "patientid", keep="last"
+        )
+        detailed = table.patientid.map(known.set_index("patientid")["class"]).fillna("")
+        reasons = "class " + detailed.replace("", "not given")
     rows = _label_rows(table.assign(finding="", view=""), "rsna", table.patientid + ".dcm")
-    return rows.assign(label=[label for label, _ in judged], reason=[why for _, why in judged])
+    label = np.select([table.target == "1", detailed == "Normal"], ["pneumonia", "normal"], "")
+    return rows.assign(label=label, reason=np.where(label == "", reasons, ""))
 
 
 READERS = {
@@ -211,30 +214,6 @@ READERS = {
     "actualmed": actualmed_rows,
     "rsna": rsna_rows,
 }
-
-
-def rsna_label(target: str, detailed_class: str | None) -> tuple[str, str]:
-    """Return a row's label and the reason to leave it out; one of the two is "".
-
-    >>> rsna_label("0", "No Lung Opacity / Not Normal")
-    ('', 'class No Lung Opacity / Not Normal')
-    """
-    if target == "1":
-        return "pneumonia", ""
-    if detailed_class == "Normal":
-        return "normal", ""
-    if detailed_class is None:
-        return "", CLASSES_MISSING
-    return "", f"class {detailed_class or 'not given'}"
-
-
-def finding_of(text: str) -> str:
-    """Return the finding that counts: of "COVID-19, ARDS" the first, of a path the last part.
-
-    >>> finding_of("COVID-19, ARDS"), finding_of("Pneumonia/Viral/COVID-19")
-    ('COVID-19', 'COVID-19')
-    """
-    return text.split(",")[0].split("/")[-1].strip()
 
 
 def patient_name(source: str, number: str) -> str:
@@ -284,17 +263,16 @@ def read_table(path: Path, columns: tuple[str, ...], encoding: str = "utf8") -> 
     return table
 
 
-def _label_rows(table, source: str, filenames, reasons: list[str] | None = None) -> pd.DataFrame:
+def _label_rows(table, source: str, filenames, reasons="") -> pd.DataFrame:
     """Label by the finding what no earlier rule left out."""
-    rows = pd.DataFrame({"source": source, "filename": filenames, "view": table.view})
+    columns = {"source": source, "filename": filenames, "view": table.view, "reason": reasons}
+    rows = pd.DataFrame(columns)
     rows["patient_id"] = [patient_name(source, number) for number in table.patientid]
-    findings = [finding_of(text) for text in table.finding]
-    rows["reason"] = [
-        earlier or ("" if finding in LABELS else f"finding {finding or 'not given'}")
-        for earlier, finding in zip(reasons or [""] * len(rows), findings, strict=True)
-    ]
-    labels = pd.Series(findings, index=rows.index).map(LABELS)
-    return rows.assign(label=labels.where(rows.reason == "", ""))
+    # of "COVID-19, ARDS" the first counts, of "Pneumonia/Viral/COVID-19" the last part
+    findings = table.finding.str.split(",").str[0].str.split("/").str[-1].str.strip()
+    others = ("finding " + findings.replace("", "not given")).mask(findings.isin(LABELS), "")
+    rows["reason"] = rows.reason.mask(rows.reason == "", others)
+    return rows.assign(label=findings.map(LABELS).where(rows.reason == "", ""))
 
 
 def plain_or_zip(path: Path) -> Path | None:
