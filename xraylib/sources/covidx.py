@@ -198,10 +198,8 @@ def rsna_rows(folder: Path) -> pd.DataFrame:
     table = read_table(labels, ("patientid", "target"))
     detailed, reasons = "", CLASSES_MISSING
     if classes is not None:
-        known = read_table(classes, ("patientid", "class")).drop_duplicates(
-            "patientid", keep="last"
-        )
-        detailed = table.patientid.map(known.set_index("patientid")["class"]).fillna("")
+        known = read_table(classes, ("patientid", "class")).groupby("patientid")["class"].last()
+        detailed = table.patientid.map(known).fillna("")
         reasons = "class " + detailed.replace("", "not given")
     rows = _label_rows(table.assign(finding="", view=""), "rsna", table.patientid + ".dcm")
     label = np.select([table.target == "1", detailed == "Normal"], ["pneumonia", "normal"], "")

@@ -143,26 +143,18 @@ def darkcovidnet_table(folder: Path, registry: dict[str, str], masked: set[str])
     collection do not; its own metadata number the patients, and `PATIENTS` keeps these numbers.
     `registry` is as of `read_registry`; `masked` names the small images that have a mask.
     """
+    table = pd.DataFrame({"filename": [small_name(name) for name in registry]})
+    table[["label", "file"]] = table.filename.str.split("/", expand=True)
     known = pd.read_csv(PATIENTS, dtype=str).set_index("filename")
-    rows = []
-    for name, digest in registry.items():
-        small = small_name(name)
-        label, stem = small.split("/")[0], PurePosixPath(small).stem
-        height, width = size_of_small(folder, name, digest)
-        listed = small in known.index
-        rows.append(
-            {
-                "filename": small,
-                "label": label,
-                "patient_id": known.patient_id[small] if listed else f"nih-{stem.split('_')[0]}",
-                "source": "cohen" if listed else "nih",
-                "view": known.view[small] if listed else "",
-                "mask": f"{stem}.png" if small in masked else "",
-                "height": height,
-                "width": width,
-            }
-        )
-    return pd.DataFrame(rows).sort_values("filename", ignore_index=True)
+    known = known.reindex(table.filename).reset_index()
+    number = table.file.str.split("_").str[0]
+    table["patient_id"] = known.patient_id.fillna("nih-" + number)
+    table["source"] = np.where(known.patient_id.isna(), "nih", "cohen")
+    table["view"] = known["view"].fillna("")
+    table["mask"] = table.pop("file").where(table.filename.isin(masked), "")
+    sizes = [size_of_small(folder, name, digest) for name, digest in registry.items()]
+    table["height"], table["width"] = zip(*sizes, strict=True)
+    return table.sort_values("filename", ignore_index=True)
 
 
 def provide_darkcovidnet(folder) -> None:
