@@ -40,18 +40,14 @@ DESCRIBED = ("flag", "pixels", "phash", "height", "width", "frame_level", "frame
 
 
 def describe_images(paths) -> pd.DataFrame:
-    """Decode images and keep of each what the audits compare.
+    """Decode images, some of which may be damaged, and keep of each what the audits compare.
 
-    Args:
-        paths: files of images, which may be damaged.
-
-    Returns:
-        one row per image: error ("" or why it cannot be read; an image of one grey value counts
-        as unreadable, for it shows nothing and is nobody's copy); flag, what makes it doubtful,
-        see `images.flag_image`; pixels, the SHA-256 of the decoded
-        grey values; phash, 256 bits as bytes; height and width in pixels; frame_level and
-        frame_spread, mean and standard deviation of the outermost 3 %; margin, the share of the
-        rows and columns, counted from outside, that hold one grey value only.
+    Returns one row per image: error ("" or why it cannot be read; an image of one grey value counts
+    as unreadable, for it shows nothing and is nobody's copy); flag, what makes it doubtful, see
+    `images.flag_image`; pixels, the SHA-256 of the decoded grey values; phash, 256 bits as bytes;
+    height and width in pixels; frame_level and frame_spread, mean and standard deviation of the
+    outermost 3 %; margin, the share of the rows and columns, counted from outside, that hold one
+    grey value only.
     """
     descriptions = Parallel(-1, prefer="threads", return_as="generator")(
         delayed(_describe_file)(path) for path in paths
@@ -105,14 +101,10 @@ def _margin(image: np.ndarray) -> float:
 
 
 def exact_pairs(pixels) -> pd.DataFrame:
-    """List the pairs of images whose decoded pixels are the same.
+    """List the pairs of images whose decoded pixels are the same, as places: first and second.
 
-    Args:
-        pixels: SHA-256 of each image's pixels (N,); missing for unreadable ones.
-
-    Returns:
-        columns first and second, places in `pixels`. Of k copies the first is paired with each
-        of the others: k - 1 pairs.
+    `pixels` is the SHA-256 of each image's pixels (N,); missing for unreadable ones. Of k copies
+    the first is paired with each of the others: k - 1 pairs.
     """
     seen, pairs = {}, []
     for place, digest in enumerate(pixels):
@@ -126,20 +118,14 @@ def exact_pairs(pixels) -> pd.DataFrame:
 def near_pairs(hashes, distance: int = NEAR) -> pd.DataFrame:
     """List the pairs of images whose perceptual hashes differ in few bits.
 
+    The hashes are 256 bits as bytes for each image (N,); missing for unreadable ones. Returns
+    first, second (places in `hashes`, first < second) and distance in bits, sorted by it.
+
     The bound of 32 bits was set on 1,689 radiographs of three sources. Copies at half the size,
     saved as JPEG of quality 40, or with another gamma or contrast differ in up to 30 bits; the
     nearest radiographs of two patients differ in 44. Copies with letters burnt in or with 2 % of
     the margin cut off differ in 34 and 42 as a rule: such ones are missed, and so are mirrored
-    ones.
-
-    Args:
-        hashes: 256 bits as bytes for each image (N,); missing for unreadable ones.
-        distance: largest number of bits in which the two of a pair differ.
-
-    Returns:
-        columns first, second (places in `hashes`, first < second) and distance, sorted by it.
-
-    Zauner, "Implementation and benchmarking of perceptual image hash functions" (2010).
+    ones. Zauner, "Implementation and benchmarking of perceptual image hash functions" (2010).
     """
     known = [place for place, bits in enumerate(hashes) if isinstance(bits, bytes)]
     if not known:
@@ -170,14 +156,10 @@ SMALLEST_LEAF = 10  # images: a rule that holds for fewer is not worth telling
 
 
 def by_class(images: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Count images by class and by view, source, size or border.
+    """Count images by class and by one of the columns in `CLUES`: a row per class.
 
-    Args:
-        images: one row per image, with label and that column; numbers are cut at their quartiles.
-        column: one of the columns in `CLUES`.
-
-    Returns:
-        one row per class, one column per value.
+    The images are one row each, with label and that column, which becomes one column per value;
+    numbers are cut at their quartiles.
     """
     values = images[column]
     if pd.api.types.is_numeric_dtype(values):
@@ -190,18 +172,14 @@ def by_class(images: pd.DataFrame, column: str) -> pd.DataFrame:
 def score_clues(images: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Tell the class from each clue alone, and from all of them, with no pixel of a lung.
 
-    A decision tree is trained on four fifths of the patients and judged on the others, in turn.
+    A decision tree is trained on four fifths of the patients and judged on the others, in turn. The
+    images are one row each with label, patient_id, view, source, and what `describe_images`
+    measures; clues whose columns are missing or the same for all images are left out.
 
-    Args:
-        images: one row per image with label, patient_id, view, source, and what
-            `describe_images` measures; clues whose columns are missing or the same for all
-            images are left out.
-
-    Returns:
-        one row per clue: clue; cramers_v, 0 to 1, how closely a text goes with the class (NaN for
-        numbers); accuracy with low and high, its 95 % interval over patients; majority, the
-        accuracy of always naming the commonest class. Empty when there are not two classes with
-        two patients each.
+    Returns one row per clue: clue; cramers_v, 0 to 1, how closely a text goes with the class (NaN
+    for numbers); accuracy with low and high, its 95 % interval over patients; majority, the
+    accuracy of always naming the commonest class. Empty when there are not two classes with two
+    patients each.
     """
     patients = _patient_or_image(images)
     groups = patients.groupby(images.label).nunique()
@@ -278,9 +256,8 @@ class Findings(NamedTuple):
 def inspect_images(manifest: pd.DataFrame, seed: int = 0) -> Findings:
     """Decode every image of a manifest and look for faults of the set.
 
-    Args:
-        manifest: one row per image: path, and where known label, patient_id, source, view, split
-            (missing text "") and height and width of the original in pixels.
+    The manifest has one row per image: path, and where known label, patient_id, source, view, split
+    (missing text "") and height and width of the original in pixels.
     """
     manifest = manifest.reset_index(drop=True)
     manifest = manifest.assign(**{name: "" for name in TEXTS if name not in manifest})
@@ -298,12 +275,11 @@ def inspect_images(manifest: pd.DataFrame, seed: int = 0) -> Findings:
 
 
 def checks_table(findings: Findings) -> pd.DataFrame:
-    """Return findings as a table.
+    """Return findings as a table, one row per check.
 
-    Returns:
-        one row per check: check; found, a count or an accuracy; low and high, the accuracy's 95 %
-        interval; expected, 0 or the accuracy of always naming the commonest class; fault, whether
-        more was found than that. A check that the manifest has no column for is left out.
+    Its columns: check; found, a count or an accuracy; low and high, the accuracy's 95 % interval;
+    expected, 0 or the accuracy of always naming the commonest class; fault, whether more was found
+    than that. A check that the manifest has no column for is left out.
     """
     rows = [("unreadable files", len(findings.unreadable))]
     if (findings.images.flag != "").any():

@@ -60,10 +60,8 @@ def _exercise(judge):
 def _number(tolerance: float = 0.005):
     """Make an exercise of a function that returns the number asked for, and a table of mistakes.
 
-    The table: wrong number -> what has gone wrong if somebody finds it.
-
-    Args:
-        tolerance: how far an answer may lie off.
+    The table: wrong number -> what has gone wrong if somebody finds it. An answer may lie off by
+    the tolerance.
     """
 
     def make(asked):
@@ -132,9 +130,7 @@ def missed():
 def up_sampling(answer, labels) -> str:
     """Check a batch of 20 in which COVID-19 images are repeated until they fill 30 % of it.
 
-    Args:
-        answer: the rows that make the batch, int (20,).
-        labels: class ids of all rows (N,).
+    The answer is the rows that make the batch, int (20,); given are the class ids of all rows (N,).
     """
     rows, labels = np.asarray(answer), np.asarray(labels)
     if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
@@ -154,11 +150,9 @@ def up_sampling(answer, labels) -> str:
 
 @_exercise
 def leaking_patients(answer, train, test) -> str:
-    """Check which patients are on both sides of a split.
+    """Check which patients, as a list of names, are on both sides of a split.
 
-    Args:
-        answer: the names of these patients.
-        train, test: the patient of each training image, and of each test image.
+    Given are the patient of each training image, and of each test image.
     """
     if isinstance(answer, str | int):
         return "Give the names of the patients, as a list or a set."
@@ -315,12 +309,9 @@ def best_epoch():
 
 @_exercise
 def cam(answer, activations, gradients) -> str:
-    """Check a Grad-CAM map that was computed by hand.
+    """Check a Grad-CAM map, float (h, w), that was computed by hand.
 
-    Args:
-        answer: the map, float (h, w).
-        activations: A of one image, float (h, w, K).
-        gradients: dY/dA of it, float (h, w, K).
+    Given are A of one image and dY/dA of it, both float (h, w, K).
     """
     found, (A, g) = np.asarray(answer, float), (np.asarray(activations), np.asarray(gradients))
     if found.shape != A.shape[:2]:
@@ -353,11 +344,9 @@ def energy():
 
 @_exercise
 def lesion(answer, phantom) -> str:
-    """Check a pixel that should lie in the lesion of a drawn radiograph.
+    """Check a pixel, (row, column), that should lie in the lesion of a drawn radiograph.
 
-    Args:
-        answer: (row, column).
-        phantom: what `phantoms.make_phantom` returns, with a lesion.
+    Given is what `phantoms.make_phantom` returns, with a lesion.
     """
     if np.shape(answer) != (2,):
         return "Give two numbers: row, column."
@@ -555,15 +544,11 @@ class Question:
 
 
 def ask(text: str, options, right: str | bool, why: str = "") -> Question:
-    """Return a question of a quiz.
+    """Return the question of a quiz, and what is said after the right answer.
 
-    Args:
-        options: two texts or more to choose from, all different.
-        right: the right one, computed by the run; or, of two, whether it is the first.
-        why: said after the right answer.
-
-    Raises:
-        ValueError: the right answer is not among the options, or options are doubled.
+    There are two options or more, all different. The right one is computed by the run; of two, it
+    may be told as whether it is the first. A `ValueError` says that it is not among the options, or
+    that options are doubled.
     """
     options = tuple(str(option) for option in options)
     if len(set(options)) < max(2, len(options)):

@@ -26,14 +26,10 @@ def learning_curve(
 ) -> pd.DataFrame:
     """Judge a recipe in folds when it is fitted on some of the training patients.
 
-    Args:
-        config: `folds`, `split_by` and `seed` of the folds, and of the choice of patients. A
-            larger share holds the patients of a smaller one.
-        shares: the shares of each class's training patients, 0 to 1.
-
-    Returns:
-        one row per share: share, images (trained on, mean over the folds), accuracy, low, high
-        (95 % Wilson), n, recipe, folds, seed.
+    The shares are of each class's training patients, 0 to 1; a larger one holds the patients of a
+    smaller one. The configuration says `folds`, `split_by` and `seed` of the folds, and of the
+    choice of patients. Returns one row per share: share, images (trained on, mean over the folds),
+    accuracy, low, high (95 % Wilson), n, recipe, folds, seed.
     """
     pooled, rows = recipe_features(manifest, recipe), []
     parts = data.split_folds(manifest, config)
@@ -51,10 +47,9 @@ def learning_curve(
 
 
 def some_patients(manifest: pd.DataFrame, share: float, seed: int) -> np.ndarray:
-    """Return which rows belong to a share of each class's patients, bool (N,).
+    """Return which rows belong to a share, 0 to 1, of each class's patients, bool (N,).
 
-    Args:
-        share: 0 to 1; at least one patient of a class is taken.
+    At least one patient of a class is taken.
     """
     chosen = np.zeros(len(manifest), bool)
     for label, part in manifest.groupby("label"):
@@ -67,16 +62,13 @@ def some_patients(manifest: pd.DataFrame, share: float, seed: int) -> np.ndarray
 def shared_errors(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Count the images that several recipes get wrong alike.
 
-    Where recipes of different kinds call an image by the same wrong name, its label is in doubt,
-    or nothing in the features that all of them read tells it. Both bound what they can reach.
+    Where recipes of different kinds call an image by the same wrong name, its label is in doubt, or
+    nothing in the features that all of them read tells it. Both bound what they can reach. The
+    tables are name -> predictions of the same images, as of `studies.cross_validate_recipe`.
 
-    Args:
-        tables: name -> predictions of the same images, as of `studies.cross_validate_recipe`.
-
-    Returns:
-        one row per class, and one for all: class, n, wrong (the mean share over the recipes),
-        shared (the share that all call by the same wrong class) with low and high (95 % Wilson),
-        and by chance (the share that all would get wrong, were their errors independent).
+    Returns one row per class, and one for all: class, n, wrong (the mean share over the recipes),
+    shared (the share that all call by the same wrong class) with low and high (95 % Wilson), and by
+    chance (the share that all would get wrong, were their errors independent).
     """
     called = pd.DataFrame(
         {name: table.set_index("path").prediction for name, table in tables.items()}

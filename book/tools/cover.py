@@ -61,12 +61,9 @@ NETWORKS = ("trained on whole images", "trained on lungs alone")
 
 
 def pull(image: np.ndarray, mask: np.ndarray, place: int) -> np.ndarray:
-    """Return a radiograph under a mask that is pulled to the right by some pixels.
+    """Return a radiograph, uint8 (H, W), under a mask that is pulled to the right by some pixels.
 
-    Args:
-        image: uint8 (H, W).
-        mask: bool (H, W).
-        place: 0 (what is outside the lungs is black) to W (nothing is).
+    The place is 0 (what is outside the lungs, bool (H, W), is black) to W (nothing is).
     """
     moved = np.ones_like(mask)
     moved[:, place:] = mask[:, : mask.shape[1] - place]
@@ -99,11 +96,8 @@ def measure() -> dict:
 def cover_case(truth: str, image, mask, probs) -> dict:
     """Return a patient of the first page's lab, as it is kept.
 
-    Args:
-        truth: its class.
-        image: uint8 (224, 224).
-        mask: bool (224, 224), its lungs.
-        probs: for each place of the mask and each network float (3,).
+    The truth is its class, the image uint8 (224, 224), the mask that of its lungs, bool (224, 224);
+    the probabilities are float (3,) for each place of the mask and each network.
     """
     pictured = {"image": data_uri(np.asarray(image))}
     pictured["mask"] = data_uri(np.asarray(mask, bool).astype(np.uint8) * 255, exact=True)
@@ -113,12 +107,9 @@ def cover_case(truth: str, image, mask, probs) -> dict:
 def cover_lab(cases: list, places: list, networks: list) -> report.Shown:
     """Return the first page's lab: a mask that is pulled off a radiograph.
 
-    The patient shown first is the one of whom most networks change their mind.
-
-    Args:
-        cases: one `cover_case` for each patient.
-        places: how far the mask is pulled to the right, in pixels, the last one the whole width.
-        networks: what the networks are called.
+    The patient shown first is the one of whom most networks change their mind. A case is a
+    `cover_case`; the places are how far the mask is pulled to the right, in pixels, the last one
+    the whole width.
     """
     rows = {}
     for case in cases:

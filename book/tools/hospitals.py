@@ -38,15 +38,10 @@ RECIPES = [  # to choose from
 def load_hospitals(names=SETS) -> pd.DataFrame:
     """Return the images of several data sets with the hospital of each.
 
-    Args:
-        names: folders in `config.home("data")`, each with `images/` and `metadata.csv`.
-
-    Returns:
-        a manifest as of `data.load_manifest` whose label may also be `OTHER`, with one more
-        column: site, the hospital; for Cohen's images the kind of publication, see `PUBLISHERS`.
-
-    Raises:
-        FileNotFoundError: a data set is missing; says where it belongs.
+    The names are folders in `config.home("data")`, each with `images/` and `metadata.csv`; a
+    `FileNotFoundError` says where one belongs that is missing. Returns a manifest as of
+    `data.load_manifest` whose label may also be `OTHER`, with one more column: site, the hospital;
+    for Cohen's images the kind of publication, see `PUBLISHERS`.
     """
     manifest = pd.concat([_read_set(name) for name in names], ignore_index=True)
     return manifest.assign(site=_sites(manifest))
@@ -90,17 +85,11 @@ def hospital_curve(
     """Measure what more hospitals for each class buy, at equal numbers of images.
 
     Each hospital is left out in turn. Of the others, so many are drawn for each class (or all, if
-    there are fewer), and from them the images. One question, so that nothing else changes.
+    there are fewer), and from them `per_class` images of each. One question, so that nothing else
+    changes. The features are name of a view -> float32 (N, D).
 
-    Args:
-        features: name of a view -> float32 (N, D).
-        manifest: the N rows.
-        numbers: hospitals for each class.
-        per_class: training images of each class.
-        seeds: of the draws, each with all that follows from it.
-
-    Returns:
-        one row per view, number and seed: view, hospitals, seed, and `figures_with_intervals`.
+    Returns one row per view, number and seed, of the draws and all that follows from them: view,
+    hospitals, seed, and `figures_with_intervals`.
     """
     rows = []
     for view, number, seed in product(features, numbers, seeds):
@@ -188,9 +177,8 @@ def hospital_told(x, manifest: pd.DataFrame) -> dict:
 def answer_or_none(judged: pd.DataFrame) -> pd.Series:
     """Return the likeliest class of each image, or `NONE` where it is too far from the training.
 
-    Args:
-        judged: what `judge_unseen` returns. What is too far for a hospital is learnt from the
-            distances of the others, each left out.
+    What is too far for a hospital is learnt from the distances of the others, each left out, as
+    `studies.judge_unseen` returns them.
     """
     answers = judged[list(CLASS_NAMES)].idxmax(axis=1)
     for site in judged.site.unique():
@@ -207,9 +195,7 @@ def _farthest(judged: pd.DataFrame) -> float:
 def fit_shipped(features: dict, manifest: pd.DataFrame) -> studies.Head:
     """Fit the head that is shipped: on all hospitals, its cut by the distances of those left out.
 
-    Args:
-        features: name of a view -> float32 (N, D), of the recipe's views.
-        manifest: the N rows.
+    The features are name of a view -> float32 (N, D), of the recipe's views.
     """
     judged = studies.judge_unseen(features, manifest, [SHIPPED])
     return replace(SHIPPED.fit(features, manifest), farthest=_farthest(judged))

@@ -67,10 +67,8 @@ def nih_pneumonia() -> MarkedCases:
 def covid_lesions(mark: str = "lesion") -> MarkedCases:
     """Return the whole published COVID-19 images with a mark of a kind, and their drawn lungs.
 
-    The cropped copies of `darkcovidnet` are not used: a mark belongs to the image it was drawn on.
-
-    Args:
-        mark: "lesion" or "device".
+    The mark is "lesion" or "device". The cropped copies of `darkcovidnet` are not used: a mark
+    belongs to the image it was drawn on.
     """
     rows = sources.covid_marks()
     rows = rows[rows[f"{mark}_path"] != ""].reset_index(drop=True)
@@ -92,12 +90,8 @@ def _marked(rows: pd.DataFrame, whole, masks, drawn) -> MarkedCases:
 def same_place(masks: np.ndarray, patients) -> np.ndarray:
     """Return for each image the mean of the *other patients'* marks: a map that never looks.
 
-    Args:
-        masks: bool (N, H, W).
-        patients: the patient of each image (N,).
-
-    Returns:
-        float32 (N, H, W), 0 to 1; each patient counts once, however many images he has.
+    Masks bool (N, H, W) give float32 (N, H, W), 0 to 1; each patient counts once, however many
+    images he has.
     """
     patients = np.asarray(patients)
     means = {name: masks[patients == name].mean(axis=0) for name in np.unique(patients)}
@@ -134,9 +128,7 @@ def cuts_iou(heatmaps: np.ndarray, masks: np.ndarray) -> np.ndarray:
 def best_cut_iou(by_cut: np.ndarray, patients) -> np.ndarray:
     """Return each image's IoU at the cut that is best on the *other* patients' images.
 
-    Args:
-        by_cut: float (N, cuts), of `cuts_iou`.
-        patients: the patient of each image (N,).
+    `by_cut` is float (N, cuts), of `cuts_iou`; the patients are those of the images (N,).
     """
     patients, values = np.asarray(patients), np.empty(len(by_cut))
     for name in np.unique(patients):
@@ -175,17 +167,10 @@ def score_maps(heatmaps: np.ndarray, cases: Cases) -> dict[str, np.ndarray]:
 def compare_with_marks(explainer, marked: MarkedCases, layers, seed: int = 0) -> pd.DataFrame:
     """Hold every method's maps of the true class at some layers against the marks, with floors.
 
-    Args:
-        explainer: explains a network that has seen none of these patients.
-        marked: images, marks and lungs.
-        layers: names of convolutions.
-        seed: seeds the random maps and the intervals.
-
-    Returns:
-        a row for each layer, kind of map and measure: value, low, high (95 %, patients drawn
-        again), n, patients; for the network's maps floor, the strongest of `FLOORS` by its mean,
-        and gain, gain_low, gain_high: the mean difference to it on the same images. Floors that
-        know no layer have "" there.
+    The explained network has seen none of these patients. Returns a row for each layer, kind of map
+    and measure: value, low, high (95 %, patients drawn again), n, patients; for the network's maps
+    floor, the strongest of `FLOORS` by its mean, and gain, gain_low, gain_high: the mean difference
+    to it on the same images. Floors that know no layer have "" there.
     """
     cases = marked.cases
     cells = explainer.explain_by_all(cases.images, cases.class_ids[:, None], layers)
@@ -221,8 +206,7 @@ def _rows(layer, name, scores, cases: Cases, seed, floors=None) -> list[dict]:
 def device_energy(explainer, marked: MarkedCases, layers, seed: int = 0) -> pd.DataFrame:
     """Say how much of each map's energy lies on tubes and lines, beside their share of the image.
 
-    Args, returns:
-        as in `compare_with_marks`, for the energy alone; the gain is over the devices' share.
+    As `compare_with_marks`, for the energy alone; the gain is over the devices' share.
     """
     cases, rows = marked.cases, []
     cells = explainer.explain_by_all(cases.images, cases.class_ids[:, None], layers)

@@ -32,16 +32,9 @@ TIMES = 5  # trainings of each experiment
 def repeat(manifest: pd.DataFrame, config: RunConfig, times: int = TIMES) -> pd.DataFrame:
     """Train each experiment several times and judge each training on the same test images.
 
-    First weights, order and dropout are drawn anew; images, split and settings stay.
-
-    Args:
-        manifest: split, with masks.
-        config: the settings of the trainings.
-        times: trainings of each experiment.
-
-    Returns:
-        one row per training: experiment, run_seed from 0, and the figures of
-        `metrics.figures_row`.
+    First weights, order and dropout are drawn anew; images, split and settings stay. The manifest
+    is split and has masks. Returns one row per training: experiment, run_seed from 0, and the
+    figures of `metrics.figures_row`.
     """
     rows = []
     for experiment in experiments.EXPERIMENTS.values():

@@ -32,13 +32,9 @@ FOLDS = 5
 def known_people() -> pd.DataFrame:
     """Return every image of `darkcovidnet` whose patient's age, sex and view are known.
 
-    Returns:
-        filename, patient_id, label, age (years), sex (F or M), view (AP or PA; supine counts as
-        AP), age_group. The NIH's 1,000 images come from its own table, the COVID-19 images from the
-        metadata of Cohen's collection.
-
-    Raises:
-        FileNotFoundError: a table is missing.
+    Columns: filename, patient_id, label, age (years), sex (F or M), view (AP or PA; supine counts
+    as AP), age_group. The NIH's 1,000 images come from its own table, the COVID-19 images from the
+    metadata of Cohen's collection; a `FileNotFoundError` says that a table is missing.
     """
     columns = ["filename", "patient_id", "label", "age", "sex", "view"]
     people = pd.concat([sources.nih_people()[columns], _covid_people()[columns]])
@@ -63,15 +59,8 @@ def _covid_people() -> pd.DataFrame:
 def told_alone(people: pd.DataFrame, columns: list[str], seed: int = 0) -> np.ndarray:
     """Return whether the class is guessed right from age, sex or view alone, in folds by patient.
 
-    A logistic regression; age goes in as a cubic spline, sex and view as they are.
-
-    Args:
-        people: a table with label, patient_id and the columns.
-        columns: some of view, age, sex.
-        seed: seeds the folds.
-
-    Returns:
-        bool (N,).
+    A logistic regression; age goes in as a cubic spline, sex and view as they are. The people have
+    label, patient_id and the columns, some of view, age, sex. Returns bool (N,).
     """
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     parts = [(SplineTransformer(5) if name == "age" else one_hot, [name]) for name in columns]
@@ -84,14 +73,9 @@ def told_alone(people: pd.DataFrame, columns: list[str], seed: int = 0) -> np.nd
 def told_table(people: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Say what age, sex and view alone tell, for two classes and for three.
 
-    Args:
-        people: what `known_people` returns.
-        seed: seeds folds and intervals.
-
-    Returns:
-        classes, group (what is told), value (share of images guessed right), low, high (95 %,
-        patients drawn again), n, patients; and most_common, the share of the most frequent class:
-        what a guess reaches that is told nothing.
+    Of `known_people`: classes, group (what is told), value (share of images guessed right), low,
+    high (95 %, patients drawn again), n, patients; and most_common, the share of the most frequent
+    class: what a guess reaches that is told nothing.
     """
     two, rows = people[people.label != "COVID-19"].reset_index(drop=True), []
     for part, (name, columns) in product((two, people), ALONE.items()):
@@ -102,13 +86,8 @@ def told_table(people: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 def groups_table(people: pd.DataFrame, predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Say how often a network is right within each group of people.
 
-    Args:
-        people: what `known_people` returns.
-        predictions: of a network in folds by patient: filename, label and prediction, class ids.
-        seed: seeds the intervals.
-
-    Returns:
-        the columns of `told_table`; group is a view, a sex or an age.
+    The predictions, in folds by patient, have filename, and label and prediction as class ids.
+    Returns the columns of `told_table`; group is a view, a sex or an age.
     """
     seen = people.merge(predictions, on="filename", suffixes=("", "_id"), validate="1:1")
     right = (seen.label_id == seen.prediction).to_numpy()
@@ -136,10 +115,9 @@ def labels_table(seed: int = 0) -> pd.DataFrame:
     Opacity is not quite pneumonia: a tumour or an effusion is opaque too, so a film of a "normal"
     may show it, and pneumonia without any opacity on the film is rare but not impossible.
 
-    Returns:
-        group, value (share of images), low, high (95 %: Wilson's interval, and for `best possible`
-        patients drawn again), n, patients. `best possible` is the accuracy of a reader who names
-        every opacity pneumonia, and makes no mistake, judged by the labels.
+    Returns group, value (share of images), low, high (95 %: Wilson's interval, and for `best
+    possible` patients drawn again), n, patients. `best possible` is the accuracy of a reader who
+    names every opacity pneumonia, and makes no mistake, judged by the labels.
     """
     table = sources.nih_adjudicated()
     sick, healthy = table[table.label == "pneumonia"], table[table.label == "normal"]

@@ -266,17 +266,9 @@ def hospitals() -> tuple[dict, dict]:
 def keep(name: str, arrays: dict, entries: dict, folder=pretrained.FOLDER) -> dict:
     """Keep a model's arrays and its card, whole or not at all.
 
-    Args:
-        name: of the model.
-        arrays: name -> array; float32 and float64 are kept as float16.
-        entries: the card, with every entry of `CARD_ENTRIES`.
-        folder: for both files.
-
-    Returns:
-        the card, with `sha256` and `bytes` of the file.
-
-    Raises:
-        ValueError: an entry of the card is missing, or a value is too large for float16.
+    Arrays in float32 and float64 are kept as float16; the card has every entry of `CARD_ENTRIES`.
+    Returns the card, with `sha256` and `bytes` of the file. A `ValueError` says that an entry of
+    the card is missing, or a value too large for float16.
     """
     missing = sorted(set(CARD_ENTRIES) - set(entries))
     if missing:

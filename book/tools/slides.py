@@ -137,11 +137,7 @@ def quiz_texts(cell) -> list[str]:
 
 
 def deck(chapters: dict[str, list[Slide]]) -> str:
-    """Return the slides of several chapters as one page.
-
-    Args:
-        chapters: name of the chapter -> its slides.
-    """
+    """Return the slides of several chapters, by their names, as one page."""
     sections = "\n".join(
         f'<section tabindex="-1"><h2>{html.escape(slide.title)}</h2>{slide.body}'
         f'<p class="source">{name}</p></section>'

@@ -33,13 +33,9 @@ FOLDS = 5
 def train_in_stages(pairs: pd.DataFrame, config: UNetConfig = HOSPITALS, size=96, epochs=7) -> Path:
     """Train on small images first, and then on larger ones, which cost more.
 
-    Args:
-        pairs: as in `leave_hospitals_out`.
-        config: the settings of the first stage; the second follows from it.
-        size, epochs: of the second stage.
-
-    Returns:
-        the run folder of the last stage; both have the same split.
+    The pairs are as in `leave_hospitals_out`. The configuration is that of the first stage; `size`
+    and `epochs` are of the second, which follows from it. Returns the run folder of the last stage;
+    both have the same split.
     """
     small = train_unet(pairs, config)
     rate = config.learning_rate / 2
@@ -54,13 +50,9 @@ def train_larger(pairs: pd.DataFrame) -> Path:
 def leave_hospitals_out(pairs: pd.DataFrame, hospitals) -> pd.DataFrame:
     """Judge larger U-Nets on hospitals whose masks, images and patients they have never seen.
 
-    Args:
-        pairs: what `sources.lung_pairs` returns; a pair is a path, a mask_path, a patient_id, a
-            label, a source (the hospital) and heart.
-        hospitals: the sources to leave out, one after the other.
-
-    Returns:
-        the rows of `hospital_rows`, for each hospital that is left out.
+    The pairs are those of `sources.lung_pairs`: a path, a mask_path, a patient_id, a label, a
+    source (the hospital) and heart. Hospitals are left out one after the other. Returns the rows of
+    `hospital_rows` for each.
     """
     rows = []
     for hospital in hospitals:
@@ -72,18 +64,12 @@ def leave_hospitals_out(pairs: pd.DataFrame, hospitals) -> pd.DataFrame:
 
 
 def hospital_rows(weights, unseen: pd.DataFrame, trained_on: str, hearts=()) -> list[dict]:
-    """Judge one U-Net on one hospital that it has not seen.
+    """Judge one U-Net, as of `lungs.load_unet`, on the pairs of one hospital that it has not seen.
 
-    Args:
-        weights: as in `lungs.load_unet`.
-        unseen: the hospital's pairs.
-        trained_on: what to call the training set.
-        hearts: the maps to judge, of `lungs.HEART`; without, the automatic one, "drawn", and the
-            one of the hospital's own convention.
-
-    Returns:
-        a row for each map, and one more for the healthy lungs alone: trained_on, judged_on, map,
-        and `summarise_overlap`.
+    `trained_on` is what to call the training set. The maps, `hearts`, are of `lungs.HEART`;
+    without, the automatic one, "drawn", and the one of the hospital's own convention. Returns a row
+    for each map, and one more for the healthy lungs alone: trained_on, judged_on, map, and
+    `summarise_overlap`.
     """
     source, rows = unseen.source.iloc[0], []
     for heart in hearts or (lungs.HEART[0], unseen.heart.iloc[0]):
@@ -114,15 +100,9 @@ def judge_in_folds(pairs: pd.DataFrame) -> dict:
 def compare_training(real, phantom, config: UNetConfig | None = None) -> pd.DataFrame:
     """Compare U-Nets trained on phantoms, on real pairs, and on both in turn.
 
-    Args:
-        real, phantom: manifests with masks.
-        config: the settings of all three.
-
-    Returns:
-        a row for each of the three: trained_on, train_seconds, and `summarise_overlap` on the test
-        patients of the real pairs, which none of them saw.
-
-    Section 3.2.3 of the report.
+    `real` and `phantom` are manifests with masks. Returns a row for each of the three: trained_on,
+    train_seconds, and `summarise_overlap` on the test patients of the real pairs, which none of
+    them saw. Section 3.2.3 of the report.
     """
     config = config or UNetConfig()
     drawn = train_unet(phantom, config.but(dataset="phantom"))
@@ -143,11 +123,8 @@ def compare_training(real, phantom, config: UNetConfig | None = None) -> pd.Data
 def annotators_agree() -> pd.DataFrame:
     """Return how far the v7labs annotators and the radiologists agree on the same whole images.
 
-    Returns:
-        filename, patient_id, dice: of every image that both have drawn, the mask drawn on it.
-
-    Raises:
-        FileNotFoundError: a set is missing.
+    That is filename, patient_id, dice of every image that both have drawn, the mask drawn on it; a
+    `FileNotFoundError` says that a set is missing.
     """
     copies = sources.read_set_table("darkcovidnet", "metadata.csv")
     wholes = sources.covid_marks().set_index("filename")

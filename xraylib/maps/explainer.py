@@ -131,11 +131,7 @@ class Explainer:
     def explain_by_all(self, images, class_ids=None, layers=None) -> dict:
         """Return the cells of all methods that need the same gradients, from one pass.
 
-        Args:
-            images, class_ids, layers: as in `explain`.
-
-        Returns:
-            for each of `equations.FORMULAS` a dict as of `explain`.
+        Arguments as in `explain`; for each of `equations.FORMULAS` a dict as of `explain`.
         """
 
         def formula(activations, gradients):
@@ -150,11 +146,8 @@ class Explainer:
     def differentiate(self, images, class_id: int, layer: str) -> tuple[np.ndarray, np.ndarray]:
         """Return A and dY/dA of any number of images, see `maps.activations_and_gradients`.
 
-        Args:
-            images, class_id, layer: as in `explain`, one class and one layer.
-
-        Returns:
-            two float32 arrays (B, h, w, K), as the formulas take them.
+        Images as in `explain`, one class and one layer; two float32 arrays (B, h, w, K), as the
+        formulas take them.
         """
         self._check_layers([layer])
         images = self._batch(images)
@@ -282,15 +275,9 @@ def live_cells(explainer: Explainer, layer: str, images=None) -> np.ndarray:
     """Return the cells of a layer that reach any score: elsewhere the gradient is exactly 0.
 
     A pool that does not fit leaves cells out. The report's 2 x 2 pool on 3 x 3 cells takes the top
-    left 2 x 2 of `block6_conv2` only.
-
-    Args:
-        explainer: explains the model.
-        images: as in `Explainer.explain`; noise without, which stirs every cell of a fresh or a
-            trained VGG16.
-
-    Returns:
-        bool (h, w). Report, section 3.1 (the pool) and 3.5.
+    left 2 x 2 of `block6_conv2` only. Images are as in `Explainer.explain`; without, it is noise,
+    which stirs every cell of a fresh or a trained VGG16. Returns bool (h, w). Report, section 3.1
+    (the pool) and 3.5.
     """
     if images is None:
         shape = (4, *explainer.size, explainer.channels)
@@ -319,11 +306,7 @@ def _check_gradients(layers, gradients) -> None:
 def noting(layers):
     """Note what layers give while a model is called, wherever in the model they are.
 
-    Args:
-        layers: layers of the model, or of a model within it.
-
-    Yields:
-        a dict from a layer's name to the list of its outputs, one for each time it was called.
+    Yields a dict from a layer's name to the list of its outputs, one for each time it was called.
     """
     noted = defaultdict(list)
 
@@ -348,21 +331,13 @@ def noting(layers):
 
 
 def without_softmax(model: keras.Model, class_id: int | None = None) -> keras.Model:
-    """Return a model that ends before the softmax or sigmoid of another one.
+    """Return a model that ends before the softmax or sigmoid of another one, for `Explainer`.
 
-    Layers are shared, but for a last layer with the softmax inside, whose weights are copied.
-
-    Args:
-        model: from images to probabilities (B, classes), or (B, 1) after a sigmoid.
-        class_id: of a model with an independent sigmoid for each class, the one to keep: what is
-            left is one logit, two classes for `Explainer`, without it and with it.
-
-    Returns:
-        a model to scores, which `Explainer` takes.
-
-    Raises:
-        ValueError: no such model can be made; build it with a last layer without activation. Or
-            its sigmoids are independent, and no class is named.
+    The other one leads from images to probabilities (B, classes), or (B, 1) after a sigmoid. Layers
+    are shared, but for a last layer with the softmax inside, whose weights are copied. Of a model
+    with an independent sigmoid for each class, `class_id` is the one to keep: what is left is one
+    logit, two classes for `Explainer`, without it and with it. A `ValueError` says that no class is
+    named there, or that no such model can be made; build it with a last layer without activation.
     """
     ending = _ending(model)
     n = model.outputs[0].shape[-1]
@@ -472,13 +447,11 @@ def _check_model(model: keras.Model) -> None:
 
 
 def _ending(model: keras.Model) -> str:
-    """Return how a model makes probabilities, by looking at outputs and at no name.
+    """Return how a model makes probabilities: `softmax`, `sigmoid`, `sigmoids`, or "" for scores.
 
-    Rows that add up to 1, before or after an exponential, come from a softmax; values that never
-    leave 0 to 1, from a sigmoid, or from several.
-
-    Returns:
-        `softmax`, `sigmoid`, `sigmoids`, or "" for scores.
+    This is seen from outputs, and from no name. Rows that add up to 1, before or after an
+    exponential, come from a softmax; values that never leave 0 to 1, from a sigmoid, or from
+    several.
     """
     values = _sample_outputs(model)
     if not np.isfinite(values).all() or not values.any():

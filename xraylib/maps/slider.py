@@ -61,10 +61,8 @@ def colour(heatmap: np.ndarray) -> np.ndarray:
 def draw_frame(cells: np.ndarray, caption: str, dead: np.ndarray | None = None) -> Frame:
     """Draw the cells of one map, as they are and upscaled, each normalised by its maximum.
 
-    Args:
-        cells: float (h, w), none below 0.
-        caption: what the map is of.
-        dead: bool (h, w), the cells that reach no score, to be hatched.
+    Cells are float (h, w), none below 0; those in `dead`, bool (h, w), reach no score and are
+    hatched.
     """
     is_fine = min(cells.shape) >= HEAT_SIDE
     heat = "" if is_fine else data_uri(colour(upscale(cells, HEAT_SIDE)))
@@ -75,10 +73,9 @@ def draw_frame(cells: np.ndarray, caption: str, dead: np.ndarray | None = None) 
 
 
 def outline(regions: dict) -> str:
-    """Return the borders of regions as the inside of an SVG, a path each.
+    """Return the borders of regions, name -> mask bool (H, W), as the inside of an SVG.
 
-    Args:
-        regions: name -> mask bool (H, W); an empty one has no border.
+    Each region is a path; an empty one has no border.
     """
     paths = []
     for name, mask in regions.items():
@@ -95,10 +92,8 @@ def outline(regions: dict) -> str:
 def energy_text(cells: np.ndarray, edges: np.ndarray, regions: dict) -> str:
     """Say how much of a map's energy is inside regions, beside what its two floors have there.
 
-    Args:
-        cells: float (h, w), none below 0, not all of them 0.
-        edges: float32 (H, W), of `maps.edge_maps` for the same image.
-        regions: name -> mask bool (H, W).
+    Cells are float (h, w), none below 0, not all of them 0; edges are those of `maps.edge_maps` for
+    the same image, float32 (H, W); regions are name -> mask bool (H, W).
     """
     heat = upscale(cells, edges.shape)
     return "".join(
@@ -112,12 +107,8 @@ def energy_text(cells: np.ndarray, edges: np.ndarray, regions: dict) -> str:
 def panels(radiograph: str, frame: Frame, outlines: str = "") -> str:
     """Return the pictures, radiograph | true cells | overlay, with their caption and bar.
 
-    A fourth, hidden, is for a map that the reader holds while the slider moves on.
-
-    Args:
-        radiograph: data URI.
-        frame: the frame of the map.
-        outlines: what `outline` returns, to be shown at once.
+    The radiograph is a data URI; outlines, as of `outline`, are shown at once. A fourth picture,
+    hidden, is for a map that the reader holds while the slider moves on.
     """
     ground = f'class="dark-light" src="{radiograph}"'
     side = int(len(frame.dead) ** 0.5)
@@ -174,9 +165,7 @@ xraySlider.fromPage(document.currentScript);</script>
 def controls(names: dict, start: tuple, outlined=()) -> str:
     """Return the layer's range, with a tick for each block below it, and what else can be chosen.
 
-    Args:
-        names, start: as of `slider_page`.
-        outlined: names of the regions that can be outlined.
+    Names and start are as of `slider_page`; the regions named in `outlined` can be outlined.
     """
     first = dict(zip(names, start, strict=True))
     layers = names["layer"]

@@ -329,16 +329,10 @@ def _breasts(patient: Patient, frame: Frame) -> np.ndarray:
 
 
 def draw_chest(patient: Patient, frame: Frame, breath: float, rng: np.random.Generator) -> Chest:
-    """Draw a chest without lesions.
+    """Draw a chest without lesions: its attenuation, the air in it and the two lung masks.
 
-    Args:
-        patient: the anatomy.
-        frame: the posture and the size of the image.
-        breath: how much lower the domes lie than in `patient`, in lung heights.
-        rng: draws the vessels; the same state gives the same tree.
-
-    Returns:
-        The attenuation, the air in it and the two lung masks, each (size, size).
+    `breath` is how much lower the domes lie than in the patient, in lung heights; `rng` draws the
+    vessels, and the same state gives the same tree.
     """
     outlines = [frame.fill(_lung_outline(patient, side, breath)) for side in (-1, 1)]
     heart = frame.blur(frame.fill(_heart_outline(patient, breath)), 0.006)
@@ -443,17 +437,10 @@ def _ground_glass(patient: Patient, frame: Frame, rng: np.random.Generator) -> n
 def draw_lesion(
     label: int, patient: Patient, chest: Chest, frame: Frame, rng: np.random.Generator
 ) -> Lesion:
-    """Draw the opacities of a class.
+    """Draw the opacities of a class: 0 normal (no lesion), 1 pneumonia, 2 COVID-19.
 
-    Args:
-        label: 0 normal (no lesion), 1 pneumonia, 2 COVID-19.
-        patient: the anatomy, which knows where lobes and walls are.
-        chest: the chest that the lesion lies in.
-        frame: the posture and the size of the image.
-        rng: draws place, size and density.
-
-    Returns:
-        The attenuation to add, and the mask where the lesion can be seen.
+    `rng` draws place, size and density. Returns the attenuation to add, and the mask where the
+    lesion can be seen.
     """
     if label == 0:
         return Lesion(np.zeros_like(chest.air), np.zeros(chest.air.shape, bool))
@@ -475,13 +462,8 @@ LEADS = (  # of an ECG, each from its electrode to the cable at the patient's le
 def draw_effusion(where, patient: Patient, chest: Chest, frame: Frame, breath, rng) -> Lesion:
     """Draw fluid in the pleural space: it hides the lung from below and blunts its angle.
 
-    Args:
-        where: one of `EFFUSIONS`.
-        patient, chest, frame, breath: as in `draw_chest`.
-        rng: draws how high the fluid stands, on both sides whatever is asked for.
-
-    Returns:
-        The attenuation to add, and the mask of the fluid in the lungs.
+    It is where one of `EFFUSIONS` says; `rng` draws how high it stands, on both sides whatever is
+    asked for. Returns the attenuation to add, and the mask of the fluid in the lungs.
     """
     fluid = np.zeros_like(chest.air)
     for side, name, drop in ((-1, "right", 0), (1, "left", patient.left_drop / patient.height)):
@@ -497,15 +479,11 @@ def draw_effusion(where, patient: Patient, chest: Chest, frame: Frame, breath, r
 
 
 def draw_devices(names, patient: Patient, frame: Frame, rng: np.random.Generator) -> Lesion:
-    """Draw what intensive care brings into the picture.
+    """Draw what intensive care brings into the picture, some of `DEVICES`.
 
-    Args:
-        names: some of `DEVICES`: a tube in the windpipe, a central venous line, leads of an ECG.
-        patient, frame: as in `draw_chest`.
-        rng: draws where they lie, for all of them whatever is asked for.
-
-    Returns:
-        The attenuation to add, and the mask of the devices.
+    These are a tube in the windpipe, a central venous line, leads of an ECG; `rng` draws where they
+    lie, for all of them whatever is asked for. Returns the attenuation to add, and the mask of the
+    devices.
     """
     depths, sway = rng.uniform([0.14, 0.40], [0.24, 0.52]), rng.normal(0, 0.05, (3, 4, 2))
     canvas = frame.fill()

@@ -189,19 +189,11 @@ def make_phantom(
 
 
 def pick_source(label: int, confounding: float, rng: np.random.Generator) -> str:
-    """Return a source that goes with the class as far as `confounding` says.
+    """Return a source, a key of `SOURCES`, that goes with the class as far as `confounding` says.
 
-    Args:
-        label: 0 normal, 1 pneumonia, 2 COVID-19.
-        confounding: 0 draws among all sources alike, 1 gives every class a source of its own, and
-            a value between is the probability of the latter.
-        rng: draws the source.
-
-    Returns:
-        A key of `SOURCES`.
-
-    Raises:
-        ValueError: `confounding` lies outside 0 to 1.
+    The class is 0 normal, 1 pneumonia or 2 COVID-19. At 0 all sources are drawn alike, at 1 every
+    class has a source of its own, and a value between is the probability of the latter; a
+    `ValueError` says that it lies outside.
     """
     if not 0 <= confounding <= 1:
         raise ValueError(f"confounding {confounding!r}: give a number from 0 to 1")

@@ -77,21 +77,16 @@ def draw_png(figure: Figure) -> bytes | None:
 def letters(width: float) -> float:
     """Return the points of the smallest letters of a figure: 11 pixels on a page of 750.
 
-    Args:
-        width: of the figure, in inches.
+    The width of the figure is in inches.
     """
     return max(SMALLEST, SMALLEST * width * 96 / PAGE)
 
 
 def plot_images(images, titles=None, columns: int = 6, outlines=None, heat=None) -> plt.Figure:
-    """Show radiographs in a grid.
+    """Show radiographs, uint8 (H, W) each, in a grid.
 
-    Args:
-        images: sequence of uint8 (H, W).
-        titles: text above each.
-        columns: images in a row.
-        outlines: sequence of bool (H, W) or None: masks whose borders are drawn.
-        heat: sequence of float (H, W), 0 to 1: maps laid over the images.
+    `titles` stand above them. `outlines` are masks, bool (H, W) or None each, whose borders are
+    drawn; `heat` is maps, float (H, W), 0 to 1, that are laid over the images.
     """
     rows = -(-len(images) // columns)
     size, letter = (1.6 * columns, 1.85 * rows), letters(1.6 * columns)
@@ -113,8 +108,7 @@ def plot_images(images, titles=None, columns: int = 6, outlines=None, heat=None)
 def plot_confusion(matrices: dict) -> plt.Figure:
     """Show confusion matrices side by side, shaded by the share of each true class.
 
-    Args:
-        matrices: title -> counts (3, 3), rows true.
+    They are title -> counts (3, 3), rows true.
     """
     figure, axes = plt.subplots(
         1, len(matrices), figsize=(3.3 * len(matrices), 3.4), squeeze=False, sharey=True
@@ -139,8 +133,7 @@ def plot_confusion(matrices: dict) -> plt.Figure:
 def plot_history(history) -> plt.Figure:
     """Show loss and accuracy over the epochs, for training and validation.
 
-    Args:
-        history: table with epoch, loss, accuracy, val_loss, val_accuracy.
+    The history is a table with epoch, loss, accuracy, val_loss, val_accuracy.
     """
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.2))
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
@@ -156,10 +149,8 @@ def plot_history(history) -> plt.Figure:
 def plot_training_curves(table, points=None) -> plt.Figure:
     """Show accuracy and loss on the training images over the epochs: the report's Figure 6.
 
-    Args:
-        table: what `experiments.training_curves` returns: experiment, epoch, accuracy, loss.
-        points: published values to mark, as `report.FIGURE_6`: accuracy or loss -> epoch ->
-            experiment -> value.
+    The table is that of `experiments.training_curves`. `points` are published values to mark, as
+    `report.FIGURE_6`: accuracy or loss -> epoch -> experiment -> value.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
     for axis, name in zip(axes, ("accuracy", "loss"), strict=True):
@@ -173,11 +164,7 @@ def plot_training_curves(table, points=None) -> plt.Figure:
 
 
 def plot_batches(counts) -> plt.Figure:
-    """Show how many images of each class stand in each batch.
-
-    Args:
-        counts: table with one row per batch and one column per class.
-    """
+    """Show how many images of each class, one column each, stand in each batch, one row each."""
     figure, axis = plt.subplots(figsize=(7, 3))
     bottom = np.zeros(len(counts))
     for name in CLASS_NAMES:
@@ -197,12 +184,7 @@ def plot_batches(counts) -> plt.Figure:
 
 
 def plot_intervals(rows, xlabel: str) -> plt.Figure:
-    """Show shares with their intervals, one below the other.
-
-    Args:
-        rows: name -> (value, low, high), from 0 to 1.
-        xlabel: what the shares are.
-    """
+    """Show shares with their intervals, one below the other: name -> (value, low, high), 0 to 1."""
     figure, axis = plt.subplots(figsize=(7, 0.9 + 0.42 * len(rows)))
     for place, (value, low, high) in enumerate(rows.values()):
         _draw_interval(axis, place, value, low, high)
@@ -222,8 +204,7 @@ def _draw_interval(axis, place: float, value: float, low: float, high: float) ->
 def plot_reliability(curves: dict) -> plt.Figure:
     """Show how often predictions are right, over how sure they are.
 
-    Args:
-        curves: name -> (confidence, accuracy, counts), of `metrics.reliability_curve`.
+    The curves are name -> (confidence, accuracy, counts), of `metrics.reliability_curve`.
     """
     figure, axes = plt.subplots(2, 1, figsize=(5, 4.2), sharex=True, height_ratios=(3, 1))
     axes[0].plot([0, 1], [0, 1], color="black", linestyle=":", marker="", label="calibrated")
@@ -245,8 +226,7 @@ def plot_reliability(curves: dict) -> plt.Figure:
 def plot_stack(shapes) -> plt.Figure:
     """Draw the layers of a network as boxes, as high as their maps and as wide as their depth.
 
-    Args:
-        shapes: sequence of (name, (h, w, channels), is_frozen).
+    A layer is (name, (h, w, channels), is_frozen).
     """
     figure, axis = plt.subplots(figsize=(9, 3.4))
     left = 0.0
@@ -278,8 +258,7 @@ def plot_stack(shapes) -> plt.Figure:
 def plot_grid(table) -> plt.Figure:
     """Show the accuracy for every training view (rows) and test view (columns).
 
-    Args:
-        table: one row per pair: train_view, test_view, accuracy, accuracy low, accuracy high.
+    The table has one row per pair: train_view, test_view, accuracy, accuracy low, accuracy high.
     """
     names = list(table.train_view.unique())
     cells = table.set_index(["train_view", "test_view"])
@@ -305,8 +284,7 @@ def plot_grid(table) -> plt.Figure:
 def plot_effects(table) -> plt.Figure:
     """Show the factorial's effects with their intervals, one panel a measure.
 
-    Args:
-        table: what `experiments.factor_effects` returns: measure, factor, effect, low, high.
+    The table is that of `experiments.factor_effects`: measure, factor, effect, low, high.
     """
     measures = list(table.measure.unique())
     figure, axes = plt.subplots(1, len(measures), figsize=(9, 3.2), sharey=True)
@@ -326,8 +304,7 @@ def plot_effects(table) -> plt.Figure:
 def plot_sweep(table) -> plt.Figure:
     """Show the accuracy over the confounding of the training set, one line per view.
 
-    Args:
-        table: one row per point: confounding, view, accuracy, accuracy low, accuracy high.
+    The table has one row per point: confounding, view, accuracy, accuracy low, accuracy high.
     """
     figure, axis = plt.subplots(figsize=(7, 3.6))
     for shift, (name, part) in enumerate(table.groupby("view", sort=False)):
@@ -346,9 +323,8 @@ VIEW_MARKS = ("o", "s", "^", "D")  # a second cue beside the colour
 def plot_hospitals(table) -> plt.Figure:
     """Show macro recall and false COVID-19 in hospitals left out, over the hospitals taught by.
 
-    Args:
-        table: of `make measure TABLE=hospitals_curve`: view, hospitals, seed, and both figures with
-            their ends. A mark is the mean of the seeds, a bar the widest of their intervals.
+    The table is that of `make measure TABLE=hospitals_curve`: view, hospitals, seed, and both
+    figures with their ends. A mark is the mean of the seeds, a bar the widest of their intervals.
     """
     figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.2), sharex=True)
     views = list(dict.fromkeys(table.view))
@@ -373,10 +349,9 @@ MEASURES = {"recall": "recall", "precision": "precision", "ece": "calibration er
 def plot_stacks(table, targets: dict | None = None) -> plt.Figure:
     """Show the accuracy of recipes, one row per recipe, one mark per way to fold.
 
-    Args:
-        table: what `studies.folds_table` returns: recipe, folds, accuracy, low, high, n, seed.
-            Accuracy and interval ends are averaged over the seeds; each seed is a faint mark.
-        targets: published accuracies to draw as lines, folds -> accuracy.
+    The table is that of `studies.folds_table`. Accuracy and interval ends are averaged over the
+    seeds; each seed is a faint mark. `targets` are published accuracies to draw as lines, folds ->
+    accuracy.
     """
     names = list(table.recipe.unique())
     figure, axis = plt.subplots(figsize=(8, 1.2 + 0.5 * len(names)))
@@ -410,9 +385,7 @@ def plot_stacks(table, targets: dict | None = None) -> plt.Figure:
 def plot_tuning(trials, importance) -> plt.Figure:
     """Show the losses of a study in order, and what its settings explain of them.
 
-    Args:
-        trials: what `studies.best_trials` returns: trial, state, loss.
-        importance: as `studies.importances` returns it, setting -> share.
+    The trials are those of `studies.best_trials`, the importance that of `studies.importances`.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
     marks = {"complete": ("#0072B2", "o"), "pruned": ("#999999", "x")}
@@ -441,9 +414,7 @@ def plot_tuning(trials, importance) -> plt.Figure:
 def plot_upsampling(table) -> plt.Figure:
     """Show recall, precision and calibration of COVID-19 over the rate, a panel each.
 
-    Args:
-        table: what `studies.upsampling_study` returns: rate, and each figure with its low and high
-            end.
+    The table is that of `studies.upsampling_study`.
     """
     figure, axes = plt.subplots(1, 3, figsize=(9, 3.2))
     for axis, (name, word) in zip(axes, MEASURES.items(), strict=True):
@@ -459,8 +430,7 @@ def plot_upsampling(table) -> plt.Figure:
 def plot_learning_curve(table) -> plt.Figure:
     """Show accuracy over the number of images trained on.
 
-    Args:
-        table: of `make measure TABLE=learning_curve`: images, accuracy, low, high.
+    The table is that of `make measure TABLE=learning_curve`: images, accuracy, low, high.
     """
     figure, axis = plt.subplots(figsize=(6, 3.4))
     spread = [table.accuracy - table.low, table.high - table.accuracy]

@@ -28,13 +28,9 @@ DISTANCE_ZERO = 128  # grey value of the border in a picture of distances
 
 
 def make_lab(kind: str, question: str, data: dict, twin: str) -> Shown:
-    """Return a lab.
+    """Return a lab: a question, what a script can work on, and its static twin as HTML.
 
-    Args:
-        kind: a name in `labs` of `labs.js`.
-        question: what to find out with it.
-        data: what the script needs, JSON.
-        twin: HTML of the static twin.
+    The kind is a name in `labs` of `labs.js`; `data` is what the script needs, JSON.
     """
     content = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
     page = (
@@ -47,16 +43,10 @@ def make_lab(kind: str, question: str, data: dict, twin: str) -> Shown:
 
 
 def intervals_lab(n: int, first: int, second: int, both: int, question: str) -> Shown:
-    """Return the lab of two shares of the same images: intervals, and the paired test.
+    """Return the lab of two shares of the same n images: intervals, and the paired test.
 
-    Args:
-        n: images.
-        first, second: on how many each of two networks is right.
-        both: on how many both are.
-        question: what to find out.
-
-    Raises:
-        ValueError: counts that cannot be.
+    `first` and `second` say on how many each of two networks is right, `both` on how many both are;
+    a `ValueError` says that these counts cannot be.
     """
     if not max(0, first + second - n) <= both <= min(first, second) <= n:
         raise ValueError(f"both right on {both} of {n} images, and alone on {first} and {second}")
@@ -76,10 +66,8 @@ def _ends(k: int, n: int) -> dict:
 def threshold_lab(predicted: dict, counted: dict, question: str) -> Shown:
     """Return the lab of cut and prevalence.
 
-    Args:
-        predicted: name -> (probabilities of COVID-19 (N,), class ids (N,)).
-        counted: name -> confusion counts (3, 3), rows true: these have no cut to move.
-        question: what to find out.
+    `predicted` is name -> (probabilities of COVID-19 (N,), class ids (N,)); `counted`, which have
+    no cut to move, name -> confusion counts (3, 3), rows true.
     """
     sets, rows = [], {}
     for name, (probs, labels) in predicted.items():
@@ -107,12 +95,9 @@ def _rates(found: int, alarms: int, n_sick: int, n_well: int) -> dict:
 
 
 def mask_lab(image, mask, question: str) -> Shown:
-    """Return the lab of a lung mask that is moved and grown.
+    """Return the lab of a true lung mask, bool (H, W), that is moved and grown.
 
-    Args:
-        image: uint8 (H, W).
-        mask: bool (H, W), the true one.
-        question: what to find out.
+    The image is uint8 (H, W).
     """
     small = images.resize(np.asarray(image), SIDE)
     truth = images.resize(np.asarray(mask, bool), SIDE).astype(np.uint8)
@@ -133,13 +118,9 @@ def roulette_lab(manifest, pictures, share: float, question: str) -> Shown:
     """Return the lab of random splits, by image or by patient, judged by nearest neighbours.
 
     A nearest neighbour needs no training, so the page can judge every draw: a test image takes the
-    class of the training image that looks most like it.
-
-    Args:
-        manifest: one row per image, with label and patient_id.
-        pictures: uint8 (N, h, w), the images, small.
-        share: of the images that are for the test.
-        question: what to find out.
+    class of the training image that looks most like it. The manifest has one row per image, with
+    label and patient_id; the pictures are the images, small, uint8 (N, h, w); `share` of them is
+    for the test.
     """
     flat = np.asarray(pictures, dtype=np.float32).reshape(len(pictures), -1)
     flat = (flat - flat.mean(axis=1, keepdims=True)) / (flat.std(axis=1, keepdims=True) + 1e-6)
@@ -162,14 +143,10 @@ def roulette_lab(manifest, pictures, share: float, question: str) -> Shown:
 
 
 def cells_lab(image, live, layer: str, reach: dict, question: str) -> Shown:
-    """Return the lab of live and dead cells.
+    """Return the lab of live and dead cells of a layer.
 
-    Args:
-        image: uint8 (H, W).
-        live: bool (h, w): which cells of the layer reach the answer.
-        layer: its name.
-        reach: what a cell sees, in pixels: `start` of the first one, `stride` and `size`.
-        question: what to find out.
+    The image is uint8 (H, W). `live`, bool (h, w), says which cells reach the answer, `reach` what
+    a cell sees, in pixels: `start` of the first one, `stride` and `size`.
     """
     live, image = np.asarray(live, bool), np.asarray(image)
     names = [f"column {k + 1}" for k in range(live.shape[1])]
@@ -185,12 +162,9 @@ def counterfactual_lab(
 ) -> Shown:
     """Return the lab of one patient with hospital, marker and lesion switched on and off.
 
-    Args:
-        pictures: (hospital, marker, lesion), each 0 or 1 -> uint8 (H, W).
-        probs: likewise -> for each network float (3,).
-        maps: likewise -> for each network the cells of its map, float (h, w).
-        names: `networks` and `hospitals` -> what they are called, `asked` -> the class of the maps.
-        question: what to find out.
+    `pictures` is (hospital, marker, lesion), each 0 or 1 -> uint8 (H, W); `probs` likewise -> for
+    each network float (3,); `maps` likewise -> for each network the cells of its map, float (h, w).
+    `names` is `networks` and `hospitals` -> what they are called, `asked` -> the class of the maps.
     """
     asked, shown, rows = CLASS_NAMES.index(names["asked"]), {}, {}
     for key, image in pictures.items():

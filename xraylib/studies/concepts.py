@@ -73,13 +73,9 @@ class Patches:
         return resize(shown[top : top + tall, left : left + wide], side)
 
     def share_inside(self, masks) -> np.ndarray:
-        """Return the share of each patch's pixels that lies in its image's mask.
+        """Return the share of each patch's pixels that lies in its image's mask, float (n,).
 
-        Args:
-            masks: bool (N, H, W), one for each image.
-
-        Returns:
-            float (n,), 0 to 1.
+        The masks are bool (N, H, W), one for each image.
         """
         if np.shape(masks) != self.images.shape:
             raise ValueError(f"found masks {np.shape(masks)} for images {self.images.shape}")
@@ -93,18 +89,11 @@ class Patches:
 
 
 def cut_patches(images, scales=PATCH_SCALES) -> Patches:
-    """Cut images into superpixels at several scales.
+    """Cut images into superpixels, at each scale about so many an image.
 
-    Args:
-        images: uint8 (N, H, W).
-        scales: superpixels an image, about, at each scale.
-
-    Returns:
-        the patches; what a coarser scale has already given is left out. Ghorbani et al. (2019),
-        section 3, step 1; the superpixels are SLIC's (Achanta et al., 2012).
-
-    Raises:
-        ValueError: the images are not uint8 (N, H, W), or there is none.
+    The images are uint8 (N, H, W); a `ValueError` says that they are not, or that there is none.
+    What a coarser scale has already given is left out. Ghorbani et al. (2019), section 3, step 1;
+    the superpixels are SLIC's (Achanta et al., 2012).
     """
     images = np.asarray(images)
     if images.ndim != 3 or images.dtype != np.uint8 or len(images) == 0:
@@ -145,15 +134,9 @@ BATCH = 32
 def build_tap(layer: str, scaling: str = "report", side: int = PATCH_SIDE) -> keras.Model:
     """Build the frozen VGG16 up to the means of one layer, in the precision that is fast here.
 
-    Args:
-        scaling: as the classifier in question was built, see `network.build_base`.
-        side: the side of the patches in pixels; convolutions take any.
-
-    Returns:
-        a model from patches (B, side, side, 1) to the mean of the layer's cells, float32 (B, K).
-
-    Raises:
-        ValueError: VGG16 has no such layer.
+    The scaling is that of the classifier in question, see `network.build_base`. Returns a model
+    from patches (B, side, side, 1) to the mean of the layer's cells, float32 (B, K); convolutions
+    take any side.
     """
     with fast_policy():
         whole = network.build_base(scaling)
@@ -172,8 +155,7 @@ def tap(model: keras.Model, layer: str) -> keras.Model:
 def patch_activations(tapped: keras.Model, patches: Patches) -> np.ndarray:
     """Return what a layer makes of each patch, float32 (n, K).
 
-    Args:
-        tapped: what `build_tap` returns; its input says the size of the patches.
+    The input of `tapped`, a model of `build_tap`, says the size of the patches.
     """
     run = tf.function(lambda x: tapped(x, training=False), reduce_retracing=True, autograph=False)
     side, parts = tapped.input_shape[1], []
@@ -206,20 +188,12 @@ class Concept:
 def find_concepts(
     acts, image_ids, places, name: str, n_clusters: int = 25, least=20, most=40, seed=0
 ) -> list[Concept]:
-    """Cluster patches and keep the clusters that several images share.
+    """Cluster patches and keep the clusters that several images share, the largest first.
 
-    Args:
-        acts: activations of all patches, float (n, K).
-        image_ids: the image of each patch (n,).
-        places: the places of the patches to cluster, such as those of one class, int (m,).
-        least: patches that a cluster must have.
-        most: patches that stand for a concept: those nearest to the centre.
-
-    Returns:
-        the concepts, the largest cluster first. Ghorbani et al. (2019), section 3, step 2.
-
-    Raises:
-        ValueError: there are too few patches to give one cluster of the least size.
+    All patches have activations, float (n, K), and an image (n,); those at the places, int (m,),
+    are clustered, such as those of one class. A cluster must have `least` patches, and the `most`
+    nearest to its centre stand for the concept. A `ValueError` says that there are too few patches
+    to give one cluster of the least size. Ghorbani et al. (2019), section 3, step 2.
     """
     acts, places = np.asarray(acts), np.asarray(places)
     if len(places) < max(n_clusters, 2 * least):
@@ -243,12 +217,9 @@ def find_concepts(
 def is_shared(size: int, n_images: int, n_all: int) -> bool:
     """Return whether a cluster speaks of a class and not of a few of its images.
 
-    The rule of the authors' program: nearly a patch an image; or a patch in four, in a quarter of
-    the images; or a patch in ten, in half of them.
-
-    Args:
-        n_images: images that they come from.
-        n_all: images of the class.
+    Its patches come from `n_images` of the `n_all` images of the class. The rule of the authors'
+    program: nearly a patch an image; or a patch in four, in a quarter of the images; or a patch in
+    ten, in half of them.
     """
     a_patch_an_image = n_images / size
     of_the_images = n_images / n_all
@@ -264,15 +235,11 @@ def region_overlaps(
 ) -> pd.DataFrame:
     """Hold concepts against what is known of the images: lesion, marker, lungs.
 
-    Args:
-        regions: name -> masks bool (N, H, W) of all images.
-        patients: the patients of each image (N,), for the intervals.
-
-    Returns:
-        concept, region; share of the pixels of a concept's patch that lies in the region, mean
-        over the patches, with low and high (95 %, patients drawn again); base, base_low and
-        base_high, the same over all patches of the class; found: whether the share's interval
-        lies above the base's.
+    The regions are name -> masks bool (N, H, W) of all images; the patients of the images (N,) are
+    for the intervals. Returns concept, region; share of the pixels of a concept's patch that lies
+    in the region, mean over the patches, with low and high (95 %, patients drawn again); base,
+    base_low and base_high, the same over all patches of the class; found: whether the share's
+    interval lies above the base's.
     """
     patients = np.arange(len(patches.images)) if patients is None else np.asarray(patients)
     of_patch, rows = patients[patches.image_ids], []
@@ -323,15 +290,11 @@ class Directions:
 def fit_directions(concepts, acts, n_random: int = RANDOM_CONCEPTS, seed: int = 0) -> Directions:
     """Fit the vectors of concepts, and those of random concepts treated just alike.
 
-    A random concept is a fixed set of patches drawn from all, as many as the smallest concept has:
-    the fewer they are, the further chance takes them, so larger concepts are judged strictly.
-
-    Args:
-        concepts: what `studies.find_concepts` returns, of one class or several.
-        acts: activations of all patches, float (n, K); the counterparts are drawn among them.
-
-    Raises:
-        ValueError: there is no concept, or one has too few patches or leaves too few others.
+    The concepts are those of `studies.find_concepts`, of one class or several; the counterparts are
+    drawn among all patches, whose activations are float (n, K). A random concept is a fixed set of
+    patches drawn from all, as many as the smallest concept has: the fewer they are, the further
+    chance takes them, so larger concepts are judged strictly. A `ValueError` says that there is no
+    concept, or that one has too few patches or leaves too few others.
     """
     acts = np.asarray(acts)
     if not concepts:
@@ -356,24 +319,21 @@ def fit_directions(concepts, acts, n_random: int = RANDOM_CONCEPTS, seed: int = 
 def score_concepts(directions: Directions, gradients, patients=None, seed: int = 0) -> pd.DataFrame:
     """Ask of each concept whether a class score rises with it, more than with random concepts.
 
-    Args:
-        directions: the directions of concepts of the class.
-        gradients: float32 (B, K), for images of the class how its score changes if the same is
-            added to every cell of the layer: the sum of dY/dA over the cells.
-        patients: the patients of each image (B,), for the interval; without, each image is a
-            patient.
+    The directions are those of concepts of the class. The gradients, float32 (B, K), say for images
+    of the class how its score changes if the same is added to every cell of the layer: they are the
+    sum of dY/dA over the cells. The patients of these images (B,) are for the interval; without,
+    each image is a patient.
 
-    Returns:
-        one row per concept, the highest score first: concept; tcav, the share of images whose score
-        rises along the vector (mean over the counterparts), with low and high (patients drawn
-        again); sensitivity, the mean product of the vector and the gradient's direction: how far
-        the concept moves activations the way that raises the score; accuracy, of the classifiers;
-        p_splits, the paper's t-test over the counterparts; p, a two-sided t-test of one concept's
-        sensitivity against those of the random concepts (Crawford and Howell, 1998); p_corrected,
-        by Holm; n_patches, n_images.
+    Returns one row per concept, the highest score first: concept; tcav, the share of images whose
+    score rises along the vector (mean over the counterparts), with low and high (patients drawn
+    again); sensitivity, the mean product of the vector and the gradient's direction: how far the
+    concept moves activations the way that raises the score; accuracy, of the classifiers; p_splits,
+    the paper's t-test over the counterparts; p, a two-sided t-test of one concept's sensitivity
+    against those of the random concepts (Crawford and Howell, 1998); p_corrected, by Holm;
+    n_patches, n_images.
 
-    The paper's test asks whether the *mean* over counterparts differs from that of random
-    concepts. Any fixed set of patches, meaningful or not, has a direction of its own and passes:
+    The paper's test asks whether the *mean* over counterparts differs from that of random concepts.
+    Any fixed set of patches, meaningful or not, has a direction of its own and passes:
     `false_alarms` measures it. So decisions should rest on `p_corrected`.
     """
     random = _sensitivity(gradients, directions.random)
@@ -404,12 +364,8 @@ def random_range(directions: Directions, gradients) -> tuple[float, float]:
 def false_alarms(directions: Directions, gradients) -> dict[str, float]:
     """Return the share of random concepts that each test calls significant; it should be `ALPHA`.
 
-    Args:
-        directions, gradients: as in `score_concepts`; every random concept is judged against the
-            others.
-
-    Returns:
-        shares by the name of the test's column in `score_concepts`.
+    Arguments are as in `score_concepts`, whose columns name the tests; every random concept is
+    judged against the others.
     """
     random = _sensitivity(gradients, directions.random)
     scores = _rises(gradients, directions.random).mean(axis=1).reshape(len(random), -1)
@@ -436,12 +392,8 @@ def holm(p_values) -> np.ndarray:
 def one_against_many(value: float, others) -> float:
     """Return the two-sided p of one value being drawn like others, which are taken as normal.
 
-    Args:
-        others: float (R,), at least two.
-
-    Returns:
-        p of Student's t with R - 1 degrees of freedom. Crawford and Howell, Clin. Neuropsychol. 12
-        (1998).
+    There are R others, at least two; p is that of Student's t with R - 1 degrees of freedom.
+    Crawford and Howell, Clin. Neuropsychol. 12 (1998).
     """
     others = np.asarray(others, float)
     spread = others.std(ddof=1) * np.sqrt(1 + 1 / len(others))
@@ -522,16 +474,10 @@ def discover_concepts(
 ) -> Discovery:
     """Cut images into patches and find the concepts of each class among them.
 
-    The layers of VGG16 are frozen, so the concepts are the same for every head on top of it.
-
-    Args:
-        rows: the rows of a manifest; some twenty images a class are enough.
-        scaling: the scaling of the networks in question, see `network.build_base`.
-        scales: see `studies.cut_patches`.
-        n_clusters, least: see `studies.find_concepts`.
-
-    Raises:
-        ValueError: a class has too few patches.
+    The rows are those of a manifest; some twenty images a class are enough. The layers of VGG16 are
+    frozen, so the concepts are the same for every head on top of it; the scaling is that of the
+    networks in question, see `network.build_base`. For the rest see `studies.cut_patches` and
+    `studies.find_concepts`, whose `ValueError` says that a class has too few patches.
     """
     images = np.stack([resize(read_grey(path), IMAGE_SIZE) for path in rows.path])
     patches = cut_patches(images, scales)
@@ -556,9 +502,7 @@ def region_masks(rows: pd.DataFrame, column: str) -> np.ndarray:
 def compare_with_regions(discovery: Discovery, columns: dict, seed: int = 0) -> pd.DataFrame:
     """Hold all concepts against known regions: a table of `studies.region_overlaps`.
 
-    Args:
-        discovery: what `discover_concepts` returns.
-        columns: name of the region -> column of the masks, such as `lesion_path`.
+    The columns are name of the region -> column of the masks, such as `lesion_path`.
     """
     regions = {name: region_masks(discovery.rows, column) for name, column in columns.items()}
     every = [concept for part in discovery.concepts.values() for concept in part]
@@ -576,13 +520,9 @@ def name_concepts(overlaps: pd.DataFrame) -> dict[str, str]:
 def score_networks(discovery: Discovery, explainers: dict[str, Explainer], seed: int = 0):
     """Ask networks what their class scores owe to the concepts of each class.
 
-    Args:
-        discovery: what `discover_concepts` returns.
-        explainers: name of the network -> its explainer.
-
-    Returns:
-        a table: class, network, the columns of `studies.score_concepts`, random_low and
-        random_high of `random_range`, alarms_splits and alarms of `false_alarms`.
+    The explainers are name of the network -> its explainer. Returns a table: class, network, the
+    columns of `studies.score_concepts`, random_low and random_high of `random_range`, alarms_splits
+    and alarms of `false_alarms`.
     """
     class_ids, parts = data.label_ids(discovery.rows), []
     for class_id, members in discovery.concepts.items():

@@ -97,14 +97,9 @@ def recipe_features(manifest: pd.DataFrame, recipe: Recipe) -> np.ndarray:
 
 
 def pool_blocks(maps: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """Return statistics of each channel over the cells of feature maps.
+    """Return statistics of each channel over the cells of feature maps, as a recipe wants them.
 
-    Args:
-        maps: float (N, 7, 7, 1472), the five blocks side by side.
-        recipe: which blocks, which statistics, and whether their square root is taken.
-
-    Returns:
-        float32 (N, D).
+    The maps are float (N, 7, 7, 1472), the five blocks side by side; the statistics float32 (N, D).
     """
     ends = np.cumsum(CHANNELS)
     parts = []
@@ -120,17 +115,10 @@ def pool_blocks(maps: np.ndarray, recipe: Recipe) -> np.ndarray:
 
 
 def fit_recipe(pooled: np.ndarray, labels, recipe: Recipe):
-    """Fit a recipe on training images.
+    """Fit a recipe on pooled features, float (N, D), and class ids, int (N,), of training images.
 
-    Args:
-        pooled: float (N, D), of `recipe_features`.
-        labels: int (N,), ids.
-
-    Returns:
-        a model whose `predict_proba` takes pooled features (M, D) and gives probabilities (M, 3).
-
-    Raises:
-        ValueError: there is no such kind of model.
+    Returns a model whose `predict_proba` takes pooled features (M, D) and gives probabilities (M,
+    3). A `ValueError` says that there is no such kind of model.
     """
     labels = np.asarray(labels)
     scale = StandardScaler() if recipe.standardise else Normalizer()
@@ -178,13 +166,10 @@ def cross_validate_recipe(
 ) -> pd.DataFrame:
     """Judge a recipe in folds, or load what an earlier run of the same left.
 
-    Args:
-        config: `folds`, `split_by`, `seed`; for the report's head all of its settings.
-        features: returns those of the manifest, where the caller has them already; called only if
-            the result is not kept yet.
-
-    Returns:
-        predictions as of `experiments.cross_validate`, with the column `fold` from 0.
+    The configuration says `folds`, `split_by`, `seed`; for the report's head all of its settings.
+    `features` returns those of the manifest, where the caller has them already; it is called only
+    if the result is not kept yet. Returns predictions as of `experiments.cross_validate`, with the
+    column `fold` from 0.
     """
     if recipe.kind == "report_head":
         return experiments.cross_validate(experiments.EXPERIMENTS[1], manifest, config.for_folds())
@@ -234,13 +219,8 @@ def folds_table(
 ) -> pd.DataFrame:
     """Return the accuracy of recipes in image-level and patient-level folds.
 
-    Args:
-        recipes: sequence of `Recipe`.
-        config: `folds` and the first fold seed.
-        n_seeds: fold seeds, counted up from the configuration's.
-
-    Returns:
-        recipe, folds (`image` or `patient`), accuracy, low, high (95 % Wilson), n, seed.
+    The configuration says `folds` and the first of `n_seeds` fold seeds. Returns recipe, folds
+    (`image` or `patient`), accuracy, low, high (95 % Wilson), n, seed.
     """
     rows = []
     for recipe in recipes:
