@@ -29,9 +29,11 @@ PUBLISHERS = {  # the pages that Cohen's COVID-19 images were taken from
 OTHER_PUBLISHERS = "journals"
 FEWEST = 3  # images of a class in a hospital; below it none is taken
 REFUSED = 0.05  # the share of radiographs of hospitals left out that may get the answer `NONE`
-VIEWS = ("whole",), ("cropped",), ("whole", "cropped")  # masks buy nothing on the curve
-RECIPES = [  # to choose from
-    Recipe(*choice) for choice in product(VIEWS, ("two questions",), (0.5, 0.9), (0.0, 3.0, 10.0))
+RECIPES = [  # to choose from; masks buy nothing on the curve
+    Recipe(views, "two questions", shrinkage, noise)
+    for views in (("whole",), ("cropped",), ("whole", "cropped"))
+    for shrinkage in (0.5, 0.9)
+    for noise in (0.0, 3.0, 10.0)
 ]
 
 

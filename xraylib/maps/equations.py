@@ -51,15 +51,13 @@ def grad_cam(activations, gradients):
 def grad_cam_plus_plus(activations, gradients):
     """As `grad_cam`, but each channel is weighted by a mean that favours cells of high gradient.
 
-    The paper differentiates exp(Y), so with g = dY/dA its three derivatives are exp(Y) times g,
-    g^2 and g^3. Then alpha = g^2 / (2 g^2 + g^3 sum(A)) = 1 / (2 + g sum(A)) wherever g is not 0,
-    and exp(Y) scales the whole map alike, so it is left out. As in the authors' program, a
-    channel's coefficients are made to add up to 1. They may be of either sign, and large where g
-    speaks against the class, so that their sum can come near 0: at early layers a few channels,
-    and at times the rounding, then decide the map.
-
-    Args, returns:
-        as in `grad_cam`. Chattopadhay et al., "Grad-CAM++", WACV (2018), equations (14) and (19).
+    The paper differentiates exp(Y), so with g = dY/dA its three derivatives are exp(Y) times g, g^2
+    and g^3. Then alpha = g^2 / (2 g^2 + g^3 sum(A)) = 1 / (2 + g sum(A)) wherever g is not 0, and
+    exp(Y) scales the whole map alike, so it is left out. As in the authors' program, a channel's
+    coefficients are made to add up to 1. They may be of either sign, and large where g speaks
+    against the class, so that their sum can come near 0: at early layers a few channels, and at
+    times the rounding, then decide the map. Chattopadhay et al., "Grad-CAM++", WACV (2018),
+    equations (14) and (19).
     """
     below = 2 + gradients * ops.sum(activations, axis=(1, 2), keepdims=True)
     alpha = _divide(ops.cast(gradients != 0, below.dtype), below)
@@ -71,8 +69,7 @@ def grad_cam_plus_plus(activations, gradients):
 def layer_cam(activations, gradients):
     """Weight every cell by its own gradient, where that speaks for the class.
 
-    Args, returns:
-        as in `grad_cam`. Jiang et al., "LayerCAM", IEEE Trans. Image Process. 30 (2021).
+    Arguments as in `grad_cam`. Jiang et al., "LayerCAM", IEEE Trans. Image Process. 30 (2021).
     """
     return ops.relu(ops.sum(ops.relu(gradients) * activations, axis=-1))
 
@@ -82,11 +79,9 @@ def hires_cam(activations, gradients):
 
     Grad-CAM averages the gradient over the map first, so that a cell may light up whose own
     gradient says nothing. Here a cell counts only by what it did for the score; behind a last
-    convolution that only a linear layer follows, the cells add up to the score.
-
-    Args, returns:
-        as in `grad_cam`. Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful
-        explanations of convolutional neural networks", arXiv:2011.08891 (2020).
+    convolution that only a linear layer follows, the cells add up to the score. Arguments as in
+    `grad_cam`. Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of
+    convolutional neural networks", arXiv:2011.08891 (2020).
     """
     return ops.relu(ops.sum(gradients * activations, axis=-1))
 
@@ -127,17 +122,10 @@ METHODS = (*FORMULAS, "score_cam")
 def upscale(cells, size) -> np.ndarray:
     """Upscale cells to the image and normalise each map by its own maximum.
 
-    Bilinear between the centres of the cells. A map without any positive value stays zero.
-
-    Args:
-        cells: float (..., h, w).
-        size: (H, W) in pixels, or one number for a square.
-
-    Returns:
-        heatmaps, float32 (..., H, W), 0 to 1: comparable within a map, not between maps.
-
-    Raises:
-        ValueError: a cell is NaN or infinite.
+    Bilinear between the centres of the cells, float (..., h, w); a `ValueError` says that one is
+    NaN or infinite. The size is (H, W) in pixels, or one number for a square. A map without any
+    positive value stays zero. Returns heatmaps, float32 (..., H, W), 0 to 1: comparable within a
+    map, not between maps.
     """
     cells = np.maximum(check_finite(np.asarray(cells, np.float32), "cells"), 0)
     height, width = (size, size) if np.isscalar(size) else size

@@ -5,7 +5,7 @@ The page takes the Markdown, of which Sphinx makes a table with a number; Jupyte
 
 import html
 import re
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -63,24 +63,15 @@ def show_table(
     right = [_is_number(shown[column]) for column in shown.columns]
     intervals = [column for column in texts.columns if _intervals(texts[column])]
     is_only_one = len(intervals) == 1 and _is_interval_of_shares(texts[intervals[0]])
-    drawn = [is_only_one and column == intervals[0] for column in texts.columns]
-    ways, title = _Ways(right, drawn, marked), caption.rstrip(".")
-    caption = " ".join(part for part in (caption, note) if part)
+    rows = partial(_rows, texts, intervals[0] if is_only_one else None, marked)
+    title, caption = caption.rstrip("."), " ".join(part for part in (caption, note) if part)
     plain = texts.to_string(index=False) if len(texts) else "no rows"
-    markdown, page = _markdown(texts, ways, caption, name), _html(texts, ways, caption)
+    markdown = _markdown(*rows(_for_markdown), right, caption, name)
+    page = _html(*rows(html.escape), right, caption)
     if folded:
         markdown = f"::::{{dropdown}} Table: {title}\n{markdown}\n::::"
         page = f"<details><summary>Table: {html.escape(title)}</summary>{page}</details>"
     return Shown(page, plain, markdown)
-
-
-@dataclass(frozen=True)
-class _Ways:
-    """How the cells of a table are drawn."""
-
-    right: list  # for each column: whether it stands at the right edge
-    drawn: list  # and whether its intervals get a dot and a line
-    marked: set  # (row's place, heading)
 
 
 def _marked_places(table: pd.DataFrame, mark: dict) -> set:
@@ -214,45 +205,41 @@ def _cell(text: str, is_drawn: bool, is_marked: bool, escape) -> str:
     return f'<strong class="marked">{shown}</strong>' if is_marked else shown
 
 
-def _rows(texts: pd.DataFrame, ways: _Ways, escape) -> list[list[str]]:
-    names = list(texts.columns)
-    return [
+def _rows(texts: pd.DataFrame, drawn: str | None, marked: set, escape) -> tuple[list, list]:
+    """Return heads and rows of cells; the intervals of the column `drawn` get a dot and a line."""
+    heads = [escape(name) for name in texts.columns]
+    rows = [
         [
-            _cell(text, ways.drawn[k], (place, names[k].strip()) in ways.marked, escape)
-            for k, text in enumerate(row)
+            _cell(text, name == drawn, (place, name.strip()) in marked, escape)
+            for name, text in zip(texts.columns, row, strict=True)
         ]
         for place, row in enumerate(texts.to_numpy())
     ]
+    return heads, rows
 
 
 def _for_markdown(text: str) -> str:
     return SPECIAL.sub(r"\\\1", html.escape(text, quote=False))
 
 
-def _markdown(texts: pd.DataFrame, ways: _Ways, caption: str, name: str) -> str:
+def _markdown(heads: list, rows: list, right: list, caption: str, name: str) -> str:
     lines = [f":::{{table}} {caption}", *([f":name: {name}"] if name else []), ":class: shown", ""]
-    rule = ["--:" if is_right else "---" for is_right in ways.right]
-    heads = [_for_markdown(column) for column in texts.columns]
-    for row in (heads, rule, *_rows(texts, ways, _for_markdown)):
-        lines.append(f"| {' | '.join(row)} |")
+    rule = ["--:" if is_right else "---" for is_right in right]
+    lines += [f"| {' | '.join(row)} |" for row in (heads, rule, *rows)]
     return "\n".join([*lines, ":::"])
 
 
-def _html(texts: pd.DataFrame, ways: _Ways, caption: str) -> str:
-    align = ["right" if is_right else "left" for is_right in ways.right]
-    heads = "".join(
-        f'<th scope="col" style="text-align: {side}">{html.escape(column)}</th>'
-        for side, column in zip(align, texts.columns, strict=True)
+def _html(heads: list, rows: list, right: list, caption: str) -> str:
+    sides = [f"text-align: {'right' if is_right else 'left'}" for is_right in right]
+    top = "".join(
+        f'<th scope="col" style="{side}">{head}</th>'
+        for side, head in zip(sides, heads, strict=True)
     )
-    rows = "\n".join(
-        "<tr>"
-        + "".join(
-            f'<td style="text-align: {side}">{cell}</td>'
-            for side, cell in zip(align, row, strict=True)
-        )
-        + "</tr>"
-        for row in _rows(texts, ways, html.escape)
-    )
-    top = f'<caption style="caption-side: top; text-align: left">{html.escape(caption)}</caption>'
-    head = f"<thead><tr>{heads}</tr></thead>"
-    return f'<table class="shown">{top}{head}<tbody>\n{rows}\n</tbody></table>'
+    lines = [
+        "".join(f'<td style="{side}">{cell}</td>' for side, cell in zip(sides, row, strict=True))
+        for row in rows
+    ]
+    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+    said = f'<caption style="caption-side: top; text-align: left">{html.escape(caption)}</caption>'
+    head = f"<thead><tr>{top}</tr></thead>"
+    return f'<table class="shown">{said}{head}<tbody>\n{body}\n</tbody></table>'
