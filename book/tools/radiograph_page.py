@@ -95,8 +95,8 @@ def write_network(folder: Path, model, told: dict) -> None:
     for name, path in scripts.items():
         shutil.copyfile(path, folder / name)
     tensors, packed = pack_weights(model)
-    layers = maps.conv_layers(model)
-    told = told | {"tensors": tensors, "layers": layers, "slider": slider_markup(layers)}
+    sides = {name: model.get_layer(name).output.shape[1] for name in maps.conv_layers(model)}
+    told = told | {"tensors": tensors, "layers": list(sides), "slider": slider_markup(sides)}
     told["weights"] = write_packed(folder, "weights", packed)
     told["wasm"] = write_packed(folder, "wasm", code)
     write_script(folder / "facts.js", "facts", told)
@@ -263,16 +263,17 @@ def check() -> dict:
     }
 
 
-SIDES = {"1": 224, "2": 112, "3": 56, "4": 28, "5": 14}  # cells a side, by block
 BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 
 
-def slider_markup(layers: list[str]) -> str:
-    """Return the layer slider of the chapters as HTML, without a picture yet."""
-    sides = [SIDES.get(name[5], 5 if name.endswith("conv1") else 3) for name in layers]
-    named = [f"{name}, {side} x {side} cells" for name, side in zip(layers, sides, strict=True)]
+def slider_markup(sides: dict[str, int]) -> str:
+    """Return the layer slider of the chapters as HTML, without a picture yet.
+
+    Each layer has its cells a side.
+    """
+    named = [f"{name}, {side} x {side} cells" for name, side in sides.items()]
     names = {"image": ["yours"], "method": list(METHODS.values()), "class": CLASS_NAMES}
-    start = 0, 0, 0, layers.index("block5_conv3")
+    start = 0, 0, 0, list(sides).index("block5_conv3")
     shown = slider.panels(BLANK, slider.Frame(BLANK, BLANK, ""))
     controls = slider.controls(names | {"layer": named}, start)
     return f'<div class="xray-slider">{slider.STYLE}{controls}{shown}</div>'

@@ -138,8 +138,8 @@ def test_the_record_counts_calls_and_not_classes():
 
 
 def test_the_slider_of_the_page_is_that_of_the_chapters():
-    layers = ["block1_conv1", "block5_conv3", "block6_conv1", "block6_conv2"]
-    html = page.slider_markup(layers)
+    sides = {"block1_conv1": 224, "block5_conv3": 14, "block6_conv1": 5, "block6_conv2": 3}
+    html = page.slider_markup(sides)
     assert "block1_conv1, 224 x 224 cells" not in html, "only the chosen one is named"
     assert "block5_conv3, 14 x 14 cells" in html
     assert 'max="3"' in html and "HiResCAM" in html
