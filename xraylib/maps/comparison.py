@@ -164,15 +164,8 @@ def seed_agreement(explainers, cases: Cases, layers, seed: int = 0) -> pd.DataFr
             RANDOM: [agreement(*chance)],
         }
         for name, values in scores.items():
-            mean = bootstrap_mean(_mean_defined(values), cases.rows.patient_id, seed=seed)
+            of_image = pd.DataFrame(values).mean()  # over pairs of networks, flat maps left out
+            mean = bootstrap_mean(of_image, cases.rows.patient_id, seed=seed)
             rows.append((layer, name, "rank correlation", mean.value, mean.low, mean.high, mean.n))
     columns = ["layer", "maps", "check", "value", "low", "high", "n"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _mean_defined(values) -> np.ndarray:
-    """Return the mean over pairs of networks, without those whose map is flat."""
-    values = np.stack(values)
-    defined = (~np.isnan(values)).sum(axis=0)
-    total = np.nansum(values, axis=0)
-    return np.divide(total, defined, out=np.full(total.shape, np.nan), where=defined > 0)
