@@ -214,8 +214,7 @@ def rare_class_study(
         row = {"rate": rate, "rare": int((train & is_covid).sum())}
         row["others"] = int((train & ~is_covid).sum())
         for name, who in (("recall", is_covid[test]), ("alarms", ~is_covid[test])):
-            ends = metrics.wilson_interval(int(called[who].sum()), int(who.sum()))
-            row |= {name: called[who].mean(), f"{name}_low": ends[0], f"{name}_high": ends[1]}
+            row |= _share(name, called[who])
         rows.append(row | {"n": int(test.sum())})
     return pd.DataFrame(rows)
 
@@ -309,11 +308,15 @@ def recall_and_precision(called, is_covid) -> dict:
     Both arguments are bool (N,): called COVID-19, and of it.
     """
     called, is_covid = np.asarray(called), np.asarray(is_covid)
-    hits, row = int((called & is_covid).sum()), {}
-    for name, n in (("recall", int(is_covid.sum())), ("precision", int(called.sum()))):
-        low, high = metrics.wilson_interval(hits, n) if n else (np.nan, np.nan)
-        row |= {name: hits / n if n else np.nan, f"{name}_low": low, f"{name}_high": high}
-    return row | {"n": len(called)}
+    shares = _share("recall", called[is_covid]) | _share("precision", is_covid[called])
+    return shares | {"n": len(called)}
+
+
+def _share(name: str, flags: np.ndarray) -> dict:
+    """Return the share of flags that are up, with its 95 % Wilson interval; NaN for no flag."""
+    hits, n = int(flags.sum()), len(flags)
+    low, high = metrics.wilson_interval(hits, n) if n else (np.nan, np.nan)
+    return {name: hits / n if n else np.nan, f"{name}_low": low, f"{name}_high": high}
 
 
 def _searched(config: RunConfig) -> dict:
