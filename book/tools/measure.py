@@ -111,13 +111,6 @@ def few_images(name: str) -> tuple[pd.DataFrame, RunConfig]:
     return manifest.reset_index(drop=True), settings
 
 
-def suspects(name: str) -> pd.DataFrame:
-    """White padding and equalisation, each with and without: what each cell gets right."""
-    manifest, config = few_images(name)
-    table = experiments.run_suspects(manifest, config, tuple(experiments.OUTSIDE))
-    return stamped(experiments.suspects_table(table, config.seed), manifest, config)
-
-
 def run_transforms(
     manifest: pd.DataFrame, config: RunConfig, transforms=images.SINGLE_TRANSFORMS
 ) -> pd.DataFrame:
@@ -159,16 +152,6 @@ def transforms(name: str) -> pd.DataFrame:
     kinds = [cell for cell in table.cell.unique() if cell != "none"]
     contrasts = {kind: {kind: 1, "none": -1} for kind in kinds}
     return stamped(experiments.factor_effects(table, config.seed, contrasts), manifest, config)
-
-
-def curves(name: str) -> pd.DataFrame:
-    """Loss and accuracy of the three experiments after each epoch: the report's Figure 6."""
-    manifest, config = few_images(name)
-    config = config.but(epochs=profile(name).epochs)
-    manifest = data.split_manifest(manifest, config)
-    table = experiments.training_curves(manifest, config)
-    train = manifest[manifest.split == "train"]
-    return stamped(table.assign(n=len(train)), train, config).assign(split=config.split_by)
 
 
 def stamped(table: pd.DataFrame, manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
@@ -291,9 +274,7 @@ TABLES = (
     shared_errors,
     covidx_counts,
     covidx_reasons,
-    suspects,
     transforms,
-    curves,
     maps_against_marks,
     devices,
     people,

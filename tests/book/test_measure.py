@@ -1,5 +1,8 @@
 """Tables that take too long for a chapter, and what the kept ones say of themselves."""
 
+import re
+
+import nbformat
 import pandas as pd
 import pytest
 from conftest import make_manifest
@@ -66,3 +69,11 @@ def test_a_kept_table_names_a_command_that_there_is(path):
         known.add(f"make measure TABLE={path.stem} PROFILE=real")
     known.add(OLDER.get(path.stem))
     assert set(pd.read_csv(path).get("command", [])) <= known, "measure it again"
+
+
+def test_no_chapter_writes_over_a_measured_table():
+    chapters = [nbformat.read(path, as_version=4) for path in build.sources(build.ROOT)]
+    code = "\n".join(cell.source for chapter in chapters for cell in chapter.cells)
+    saved = set(re.findall(r'save_table\(.*?PROFILE,\s*"(\w+)"', code, re.DOTALL))
+    assert "factorial" in saved
+    assert saved.isdisjoint(table.__name__ for table in measure.TABLES)

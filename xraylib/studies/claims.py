@@ -845,15 +845,15 @@ def unet_elsewhere() -> Judged:
 def suspects_untold() -> Judged:
     """Is neither suspect shown to lower the accuracy, or are both: so that none is singled out?
 
-    The report tested on original images. The factorial has more images and tests on images alike.
+    The report tested on original images. The factorial tests on images alike.
     """
     tested = "tested_on=original"
     factors = [f"{kind} in place of black, {tested}" for kind in ("white frame", "white")]
     padding, said = _effects("suspects", factors)
-    few, said_few = _effects("suspects", [f"equalisation, {tested}"])
-    many, said_many = _effects("effects", ["equalisation"])
-    does_harm = [any(high < 0 for _, high in ends) for ends in (padding, few + many)]
-    number = f"{said}; {said_few}; in the factorial, tested on images alike, {said_many}"
+    original, said_original = _effects("suspects", [f"equalisation, {tested}"])
+    alike, said_alike = _effects("effects", ["equalisation"])
+    does_harm = [any(high < 0 for _, high in ends) for ends in (padding, original + alike)]
+    number = f"{said}; {said_original}; in the factorial, tested on images alike, {said_alike}"
     return as_one(does_harm[0] == does_harm[1], number)
 
 
