@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 from sklearn.datasets import load_sample_images
 
-from tools.experts import read_set_table
 from xraylib import images, lungs, metrics, studies
 from xraylib.config import CLASS_NAMES, home
 from xraylib.predict import Predictor
-from xraylib.sources import PATIENTS
+from xraylib.sources import PATIENTS, read_set_table
 from xraylib.studies import CHILDREN, NONE, OTHER, SHIPPED
 from xraylib.studies.unseen import Recipe
 

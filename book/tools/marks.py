@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
 
-from tools import experts
-from xraylib import lungs
+from xraylib import lungs, sources
 from xraylib.config import IMAGE_SIZE, home
 from xraylib.images import read_grey, read_mask, resize
 from xraylib.maps.checks import (
@@ -53,12 +52,12 @@ class MarkedCases:
 
 def nih_pneumonia() -> MarkedCases:
     """Return the NIH's images with boxes around pneumonia; their lungs are the U-Net's."""
-    boxes, place = experts.nih_boxes(), home("data") / "darkcovidnet" / "images"
+    boxes, place = sources.nih_boxes(), home("data") / "darkcovidnet" / "images"
     rows, masks = [], []
     for name, part in boxes.groupby("filename"):
         patient = part.patient_id.iloc[0]
         rows.append({"path": str(place / name), "patient_id": patient, "label": "pneumonia"})
-        masks.append(experts.box_mask(part, IMAGE_SIZE))
+        masks.append(sources.box_mask(part, IMAGE_SIZE))
     rows = pd.DataFrame(rows)
     whole = [read_grey(path) for path in rows.path]
     found = lungs.segment_images(lungs.load_unet("real", "in"), whole)
@@ -71,7 +70,7 @@ def covid_lesions(mark: str = "lesion") -> MarkedCases:
     The mark is "lesion" or "device". The cropped copies of `darkcovidnet` are not used: a mark
     belongs to the image it was drawn on.
     """
-    rows = experts.covid_marks()
+    rows = sources.covid_marks()
     rows = rows[rows[f"{mark}_path"] != ""].reset_index(drop=True)
     whole = [read_grey(path) for path in rows.path]
     masks = [resize(read_mask(path), IMAGE_SIZE) for path in rows[f"{mark}_path"]]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tools import ceiling, experts, hospitals, marks, unets
+from tools import ceiling, hospitals, marks, unets
 from tools.people import groups_table, known_people, labels_table, told_table
 from xraylib import (
     data,
@@ -176,7 +176,7 @@ def explainer_for_marks(name: str) -> maps.Explainer:
     """
     config = profile(name).but(split_by="patient").for_folds()
     manifest = sources.provide(config)
-    marked = set(experts.covid_marks().patient_id) | set(experts.nih_boxes().patient_id)
+    marked = set(sources.covid_marks().patient_id) | set(sources.nih_boxes().patient_id)
     normal = manifest.patient_id[manifest.label == "normal"].drop_duplicates()
     left_out = marked | set(normal.sample(frac=0.1, random_state=config.seed % 2**32))
     split = np.where(manifest.patient_id.isin(left_out), "test", "train")
@@ -238,7 +238,7 @@ def annotators(name: str) -> pd.DataFrame:
 def masks_won_back(name: str) -> pd.DataFrame:
     """What becomes of the v7labs masks that do not have the size of the copied image."""
     all_masks = pd.read_csv(data.V7LABS_MASKS)
-    won, fit = experts.won_back_masks(), lungs.fitting_masks()
+    won, fit = sources.won_back_masks(), sources.fitting_masks()
     reasons = won.reason.replace("", "cut to its copy").value_counts()
     rows = [("fits its copy", len(fit)), *reasons.items()]
     rows.append(("published image not at hand", len(all_masks) - len(fit) - len(won)))
@@ -247,7 +247,7 @@ def masks_won_back(name: str) -> pd.DataFrame:
 
 def unet_hospitals(name: str) -> pd.DataFrame:
     """U-Nets in folds of the report's images, and on hospitals that they have never seen."""
-    pairs = experts.lung_pairs()
+    pairs = sources.lung_pairs()
     ours, shenzhen = (pairs[pairs.source == hospital] for hospital in ("v7labs", "shenzhen"))
     rows, alone = [unets.judge_in_folds(ours)], unets.train_larger(ours)
     for hospital in ("montgomery", "shenzhen"):  # v7labs knows one convention, and so one map

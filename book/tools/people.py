@@ -10,7 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer
 
-from tools import experts
+from xraylib import sources
 from xraylib.config import CLASS_NAMES
 from xraylib.metrics import bootstrap_mean, wilson_interval
 
@@ -37,7 +37,7 @@ def known_people() -> pd.DataFrame:
     metadata of Cohen's collection; a `FileNotFoundError` says that a table is missing.
     """
     columns = ["filename", "patient_id", "label", "age", "sex", "view"]
-    people = pd.concat([experts.nih_people()[columns], _covid_people()[columns]])
+    people = pd.concat([sources.nih_people()[columns], _covid_people()[columns]])
     people = people.assign(view=people.view.str[:2])
     known = people.age.notna() & people.sex.isin(["F", "M"]) & people["view"].isin(["AP", "PA"])
     people = people[known].reset_index(drop=True)
@@ -46,9 +46,9 @@ def known_people() -> pd.DataFrame:
 
 
 def _covid_people() -> pd.DataFrame:
-    copies = experts.read_set_table("darkcovidnet", "metadata.csv")
+    copies = sources.read_set_table("darkcovidnet", "metadata.csv")
     copies = copies[copies.label == "COVID-19"]
-    told = experts.read_set_table("covid-chestxray-dataset", "metadata.csv")
+    told = sources.read_set_table("covid-chestxray-dataset", "metadata.csv")
     told = told.assign(stem=told.filename.str.rsplit(".", n=1).str[0]).drop_duplicates("stem")
     told = told.set_index("stem")[["age", "sex"]]
     stems = copies.filename.str.extract(r"/(.+)\.png$", expand=False)
@@ -119,7 +119,7 @@ def labels_table(seed: int = 0) -> pd.DataFrame:
     possible` patients drawn again), n, patients. `best possible` is the accuracy of a reader who
     names every opacity pneumonia, and makes no mistake, judged by the labels.
     """
-    table = experts.nih_adjudicated()
+    table = sources.nih_adjudicated()
     sick, healthy = table[table.label == "pneumonia"], table[table.label == "normal"]
     rows = []
     for name, part, hits in (

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tools import experts, unets
+from tools import unets
 from tools.hospitals import fit_shipped, real_hospitals
 from xraylib import (
     data,
@@ -193,7 +193,7 @@ def check_same_figures(before: pd.DataFrame, after: pd.DataFrame, seed: int) -> 
 
 def unet() -> tuple[dict, dict]:
     """The U-Net of lung masks, trained on all hospitals whose licences allow it."""
-    pairs = experts.lung_pairs(TEACHERS, won_back=False)  # else some images would be there twice
+    pairs = sources.lung_pairs(TEACHERS, won_back=False)  # else some images would be there twice
     return unet_entries(unets.train_in_stages(pairs))
 
 
@@ -208,7 +208,7 @@ def unet_entries(folder) -> tuple[dict, dict]:
         f"Dice, {hospital}, patients left out": _dice(folder, part, "drawn")
         for hospital, part in test.groupby("source")
     }
-    unseen = experts.lung_pairs(("shenzhen",))
+    unseen = sources.lung_pairs(("shenzhen",))
     for heart in ("drawn", "out"):
         name = f"Dice, shenzhen, never seen, {len(unseen)} images, map {heart!r}"
         figures[name] = _dice(folder, unseen, heart)

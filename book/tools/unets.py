@@ -6,12 +6,11 @@ from pathlib import Path
 import pandas as pd
 from sklearn.model_selection import GroupKFold
 
-from tools import experts
-from xraylib import images, lungs
+from xraylib import images, lungs, sources
 from xraylib.config import CLASS_NAMES, home
 from xraylib.lungs import UNetConfig, judge_unet, summarise_overlap, train_unet
 from xraylib.metrics import dice
-from xraylib.sources.arrivals import fit_mask
+from xraylib.sources import experts
 
 HOSPITALS = UNetConfig(  # the plain U-Net of Figure 3, small enough to come with the package
     dataset="hospitals",
@@ -51,7 +50,7 @@ def train_larger(pairs: pd.DataFrame) -> Path:
 def leave_hospitals_out(pairs: pd.DataFrame, hospitals) -> pd.DataFrame:
     """Judge larger U-Nets on hospitals whose masks, images and patients they have never seen.
 
-    The pairs are those of `experts.lung_pairs`: a path, a mask_path, a patient_id, a label, a
+    The pairs are those of `sources.lung_pairs`: a path, a mask_path, a patient_id, a label, a
     source (the hospital) and heart. Hospitals are left out one after the other. Returns the rows of
     `hospital_rows` for each.
     """
@@ -127,18 +126,20 @@ def annotators_agree() -> pd.DataFrame:
     That is filename, patient_id, dice of every image that both have drawn, the mask drawn on it; a
     `FileNotFoundError` says that a set is missing.
     """
-    copies = experts.read_set_table("darkcovidnet", "metadata.csv")
-    wholes = experts.covid_marks().set_index("filename")
-    both = copies[copies["mask"].isin(lungs.fitting_masks()) & copies.filename.isin(wholes.index)]
+    copies = sources.read_set_table("darkcovidnet", "metadata.csv")
+    wholes = sources.covid_marks().set_index("filename")
+    both = copies[copies["mask"].isin(sources.fitting_masks()) & copies.filename.isin(wholes.index)]
     place, masks = home("data") / "darkcovidnet" / "masks", {}
     for row in both.itertuples():
         masks[row.filename] = images.read_mask(place / row.mask)
-    won = experts.won_back_masks()
+    won = sources.won_back_masks()
     masks |= dict(zip(won.filename, won.whole_mask, strict=True)) if len(won) else {}
     for name in won.filename[won.reason != ""]:
         masks.pop(name)
     rows = []
     for name, mask in sorted(masks.items()):
         drawn = images.read_mask(wholes.lungs_path[name])
-        rows.append((name, wholes.patient_id[name], dice(fit_mask(mask, drawn.shape), drawn)))
+        rows.append(
+            (name, wholes.patient_id[name], dice(experts.fit_mask(mask, drawn.shape), drawn))
+        )
     return pd.DataFrame(rows, columns=["filename", "patient_id", "dice"])

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             bce_dice_loss dice_metric iou_metric
         """.split(),
         "training": """
-            UNET_PROFILES check_pairs fitting_masks split_pairs read_pairs PairBatches train_unet
+            UNET_PROFILES check_pairs split_pairs read_pairs PairBatches train_unet
             train_profile_unet judge_unet summarise_overlap
         """.split(),
         "masks": """

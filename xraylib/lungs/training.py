@@ -18,8 +18,9 @@ import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit
 from tqdm.auto import tqdm
 
-from xraylib import data, files, sources
+from xraylib import files, sources
 from xraylib.config import home, profile
+from xraylib.data import V7LABS_MASKS
 from xraylib.images import read_grey, read_mask, resize
 from xraylib.lungs.masks import UNET_WEIGHTS, build_in_fast_precision, load_unet, segment_images
 from xraylib.lungs.unet import (
@@ -64,16 +65,9 @@ def drawn_elsewhere(pairs: pd.DataFrame) -> np.ndarray:
     with: they were drawn before its margins were cut off, and stretched since. Such a mask lies
     beside the lungs. Masks that the list of sizes does not know count as fitting.
     """
-    moved = set(pd.read_csv(data.V7LABS_MASKS)["mask"]) - fitting_masks()
+    moved = set(pd.read_csv(V7LABS_MASKS)["mask"]) - sources.fitting_masks()
     names = [Path(path).name for path in pairs.mask_path]
     return np.isin(names, list(moved)) & (pairs.source == "cohen").to_numpy()
-
-
-def fitting_masks() -> set[str]:
-    """Return the v7labs masks that have the size of `darkcovidnet`'s copy of their image."""
-    sizes = pd.read_csv(data.V7LABS_MASKS)
-    same = (sizes.image_height == sizes.mask_height) & (sizes.image_width == sizes.mask_width)
-    return set(sizes["mask"][same])
 
 
 def split_pairs(pairs: pd.DataFrame, config: UNetConfig) -> pd.DataFrame:

@@ -11,6 +11,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "arrivals": """
             keep_small
         """.split(),
+        "experts": """
+            LUNG_SETS lung_pairs covid_marks nih_boxes box_mask nih_people nih_adjudicated find_cut
+            fitting_masks won_back_masks read_set_table
+        """.split(),
         "covidx": """
             provide_covidx covidx_tables count_covidx replay_split replay_leak leaked_images
         """.split(),

@@ -2,8 +2,8 @@
 
 None of these sets comes with the package. Each is a folder below `config.home("data")`; the page on
 data says where it comes from, what it may be used for, and how its tables are made. A set that is
-not there is left out, or an error says what to place where. `python -m tools.experts` makes the
-tables of the NIH's images from a published package; the other sets are placed by hand.
+not there is left out, or an error says what to place where. `python -m xraylib.sources.experts`
+makes the tables of the NIH's images from a published package; the other sets are placed by hand.
 """
 
 import gzip
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from xraylib import data, files, images, lungs, network
+from xraylib import data, files, images, network
 from xraylib.config import home
 from xraylib.sources.arrivals import fit_mask, write_png
 from xraylib.sources.provide import REGISTRY, WHEEL, WHEEL_SHA256, read_registry, small_name
@@ -112,7 +112,7 @@ def lung_pairs(hospitals=tuple(LUNG_SETS), won_back: bool = True) -> pd.DataFram
         if hospital == "v7labs":
             if won_back:
                 parts.append(_won_back_pairs(place, heart))
-            table = table[table[column].isin(lungs.fitting_masks())]
+            table = table[table[column].isin(fitting_masks())]
         part = {
             "path": [str(place / "images" / file) for file in table.filename],
             "mask_path": [str(place / "masks" / file) for file in table[column]],
@@ -136,6 +136,13 @@ def _won_back_pairs(place: Path, heart: str) -> pd.DataFrame:
         path = str(place / "images" / row.filename)
         rows.append((path, str(target), row.patient_id, "COVID-19", "v7labs", heart))
     return pd.DataFrame(rows, columns=columns)
+
+
+def fitting_masks() -> set[str]:
+    """Return the v7labs masks that have the size of `darkcovidnet`'s copy of their image."""
+    sizes = pd.read_csv(data.V7LABS_MASKS)
+    same = (sizes.image_height == sizes.mask_height) & (sizes.image_width == sizes.mask_width)
+    return set(sizes["mask"][same])
 
 
 def covid_marks() -> pd.DataFrame:
@@ -235,7 +242,7 @@ def won_back_masks() -> pd.DataFrame:
     """
     copies = read_set_table("darkcovidnet", "metadata.csv")
     wholes = covid_marks().set_index("filename")  # the names are those of the copies
-    copies = copies[(copies["mask"] != "") & ~copies["mask"].isin(lungs.fitting_masks())]
+    copies = copies[(copies["mask"] != "") & ~copies["mask"].isin(fitting_masks())]
     sizes = pd.read_csv(data.V7LABS_MASKS).set_index("mask")
     place, rows = home("data") / "darkcovidnet", []
     for copy in copies[copies.filename.isin(wholes.index)].itertuples():

@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from tools import experts, unets
+from tools import unets
 
-from xraylib import images, metrics
+from xraylib import images, metrics, sources
 from xraylib.config import home as home_folder
+from xraylib.sources import experts
 
 ROWS, COLUMNS = np.mgrid[:256, :300]
 WHOLE = (127 + 60 * np.sin(ROWS / 17 + COLUMNS / 29) + 50 * np.cos(COLUMNS / 11)).astype(np.uint8)
@@ -48,15 +49,15 @@ def sets(home, tmp_path, monkeypatch):
 
 def test_a_cut_is_found_where_it_was_made_and_a_stranger_is_not():
     copy = cv2.resize(WHOLE[COPY], (290, 256), interpolation=cv2.INTER_AREA)
-    rows, columns = experts.find_cut(WHOLE, copy)
+    rows, columns = sources.find_cut(WHOLE, copy)
     found = [rows.start, rows.stop, columns.start, columns.stop]
     np.testing.assert_allclose(found, [20, 240, 30, 280], atol=3)
     noise = np.random.default_rng(0).integers(0, 256, copy.shape, dtype=np.uint8)
-    assert experts.find_cut(WHOLE, noise) is None
+    assert sources.find_cut(WHOLE, noise) is None
 
 
 def test_a_mask_is_won_back_by_cutting_it_as_its_image_was_cut(sets):
-    won = experts.won_back_masks()
+    won = sources.won_back_masks()
     assert won.reason.tolist() == [""]
     true = experts.fit_mask(MASK[COPY], won["mask"][0].shape)
     assert metrics.dice(won["mask"][0], true) > 0.97
@@ -65,12 +66,12 @@ def test_a_mask_is_won_back_by_cutting_it_as_its_image_was_cut(sets):
 
 
 def test_pairs_hold_what_was_won_back_and_say_what_the_heart_is(sets):
-    pairs = experts.lung_pairs(("v7labs", "radiologists"))
+    pairs = sources.lung_pairs(("v7labs", "radiologists"))
     assert pairs.source.tolist() == ["v7labs", "radiologists"]
     assert set(pairs.heart) == {"in"}
     for row in pairs.itertuples():
         assert images.read_mask(row.mask_path, images.read_grey(row.path).shape).any()
-    assert len(experts.lung_pairs(("v7labs",), won_back=False)) == 0
+    assert len(sources.lung_pairs(("v7labs",), won_back=False)) == 0
 
 
 def test_two_groups_of_annotators_are_compared_on_the_whole_image(sets):
@@ -82,20 +83,20 @@ def test_two_groups_of_annotators_are_compared_on_the_whole_image(sets):
 def test_a_mask_of_yet_another_size_is_not_won_back(sets, monkeypatch):
     sizes = pd.read_csv(experts.data.V7LABS_MASKS).assign(mask_width=700)
     sizes.to_csv(experts.data.V7LABS_MASKS, index=False)
-    assert experts.won_back_masks().reason.tolist() == ["drawn on an image of yet another size"]
-    assert len(experts.lung_pairs(("v7labs",))) == 0
+    assert sources.won_back_masks().reason.tolist() == ["drawn on an image of yet another size"]
+    assert len(sources.lung_pairs(("v7labs",))) == 0
     assert len(unets.annotators_agree()) == 0
 
 
 def test_marks_are_listed_with_their_paths(sets):
-    marks = experts.covid_marks()
+    marks = sources.covid_marks()
     assert images.read_mask(marks.lesion_path[0]).any()
     assert marks.device_path[0] == ""
 
 
 def test_a_set_that_is_not_there_is_named(home):
     with pytest.raises(FileNotFoundError, match="nih_boxes.csv: not there"):
-        experts.nih_boxes()
+        sources.nih_boxes()
 
 
 def test_tables_of_the_nih_are_made_from_the_published_ones(home, monkeypatch):
@@ -116,12 +117,12 @@ def test_tables_of_the_nih_are_made_from_the_published_ones(home, monkeypatch):
     monkeypatch.setattr(experts.network, "read_wheel_member", read_wheel_member)
     assert experts.make_nih_tables() == home_folder("data") / "radiologists"
     assert set(wheels) == {(experts.WHEEL, experts.WHEEL_SHA256)}
-    person = experts.nih_people().iloc[0]  # the other row is of no image of ours
-    assert len(experts.nih_people()) == 1
+    person = sources.nih_people().iloc[0]  # the other row is of no image of ours
+    assert len(sources.nih_people()) == 1
     assert (person.filename, person.sex, person.view) == ("pneumonia/00000061_012.png", "M", "AP")
     assert person.age == 77 and person.patient_id == "nih-00000061"
-    assert experts.box_mask(experts.nih_boxes(), 224)[112:168, 56:168].all()
-    assert experts.nih_adjudicated().opacity.tolist() == [True]
+    assert sources.box_mask(sources.nih_boxes(), 224)[112:168, 56:168].all()
+    assert sources.nih_adjudicated().opacity.tolist() == [True]
 
 
 def test_tables_that_cannot_be_fetched_end_with_the_reason(home, monkeypatch):
@@ -136,7 +137,7 @@ def test_tables_that_cannot_be_fetched_end_with_the_reason(home, monkeypatch):
 
 def test_a_box_covers_its_share_of_a_smaller_image():
     box = pd.DataFrame([{"x": 256, "y": 512, "w": 512, "h": 256}]).astype(float)
-    mask = experts.box_mask(box, 224)
+    mask = sources.box_mask(box, 224)
     assert mask.mean() == pytest.approx(1 / 8)
     assert mask[112:168, 56:168].all()
 
@@ -147,12 +148,12 @@ def test_tables_of_the_nih_say_patient_and_label(home):
     (folder / "nih_people.csv").write_text(
         "filename,age,sex,view,findings\nnormal/00000061_012.png,414,M,AP,\n"
     )
-    people = experts.nih_people()
+    people = sources.nih_people()
     assert people.patient_id[0] == "nih-00000061" and people.label[0] == "normal"
     assert np.isnan(people.age[0])  # nobody is 414 years old
     (folder / "nih_adjudicated.csv").write_text(
         "filename,opacity,nodule,pneumothorax,fracture\npneumonia/00000061_012.png,YES,NO,NO,NO\n"
     )
-    table = experts.nih_adjudicated()
+    table = sources.nih_adjudicated()
     assert table.opacity.tolist() == [True] and table.nodule.tolist() == [False]
     assert table.label[0] == "pneumonia"
