@@ -35,13 +35,19 @@ class ManifestError(ValueError):
 def load_manifest(folder, class_names=CLASS_NAMES) -> pd.DataFrame:
     """Read the manifest of a data set that lies on the disk; nothing is fetched or drawn.
 
-    The folder is one for `from_metadata` or for `from_class_folders`; labels are `class_names`, or
-    None for any. A `FileNotFoundError` or `NotADirectoryError` says that there is no such folder, a
-    `ManifestError` that the data in it are wrong.
+    Args:
+        folder: a folder with `images/` and `metadata.csv`, or with a folder of images for each
+            class, see `from_class_folders`.
+        class_names: the labels that there may be; None for any.
 
     Returns:
         a table with the columns `path, label, patient_id, source, view, mask_path, split` and,
         for phantoms, `lesion_path, marker_path`; paths absolute, missing text "".
+
+    Raises:
+        FileNotFoundError: there is no such folder; says what fetches a data set.
+        NotADirectoryError: it is a file.
+        ManifestError: the data are there but wrong.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -56,11 +62,13 @@ def load_manifest(folder, class_names=CLASS_NAMES) -> pd.DataFrame:
 
 
 def from_metadata(folder, class_names=CLASS_NAMES) -> pd.DataFrame:
-    """Read a folder with `images/`, `masks/` and a `metadata.csv`, as `load_manifest`.
+    """Read a folder with `images/`, `masks/` and a `metadata.csv`.
 
-    The table has at least the columns filename, label and patient_id. The filename is relative to
-    `images/`; mask, lesion and marker, where there are any, to `masks/`, `lesions/` and
-    `markers/`. A column split names train, val or test, or is empty.
+    Args:
+        folder: `metadata.csv` has at least the columns filename, label and patient_id;
+            filename is relative to `images/`, mask (and lesion, marker) to `masks/`
+            (`lesions/`, `markers/`). A column split names train, val or test, or is empty.
+        class_names: as in `load_manifest`.
     """
     folder = Path(folder).absolute()
     table = read_table(folder / "metadata.csv", ("filename", "label", "patient_id"))
@@ -84,9 +92,11 @@ def from_metadata(folder, class_names=CLASS_NAMES) -> pd.DataFrame:
 
 
 def from_class_folders(folder, class_names=CLASS_NAMES) -> pd.DataFrame:
-    """Read a folder of class folders, as `load_manifest`; every image is a patient of its own.
+    """Read a folder of class folders; every image counts as a patient of its own.
 
-    The folders are called by `class_names`; see `read_folder` for the layouts.
+    Args:
+        folder: has a folder for each class that it holds, see `read_folder` for the layouts.
+        class_names: as in `load_manifest`; the folders are called so.
     """
     folder = Path(folder).absolute()
     manifest, _ = read_folder(folder)
@@ -110,9 +120,15 @@ def read_folder(folder) -> tuple[pd.DataFrame, Counter]:
 
     The layouts: `metadata.csv` (its columns are taken, filename relative to `images/` or the
     folder); class folders, `CLASS/*`; class folders in sets, `{train,val,test}/CLASS/*`; class
-    folders with masks, `CLASS/{images,masks}/*`; images alone. Masks are matched by name. Returns a
-    manifest whose attrs["layout"] says which layout was taken, and how many files of which kind
-    were left out. Errors are those of `load_manifest`.
+    folders with masks, `CLASS/{images,masks}/*`; images alone. Masks are matched by name.
+
+    Returns:
+        a manifest whose attrs["layout"] says which layout was taken, and how many files of which
+        kind were left out.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: no such folder, or it is a file.
+        ManifestError: metadata.csv has no column filename, or names files outside the folder.
     """
     folder = files.check_folder(folder)
     if (folder / "metadata.csv").is_file():
@@ -170,8 +186,14 @@ def read_table(path, needed=()) -> pd.DataFrame:
     """Read a table of text as spreadsheets write it; missing text is "".
 
     Commas, semicolons or tabs, with or without spaces after them; UTF-8, UTF-16, or the code page
-    1252 of western Windows. A `ManifestError` says what was found where it is empty, not text, of
-    rows of unequal length, or lacks one of the columns that are `needed`.
+    1252 of western Windows.
+
+    Args:
+        needed: columns that must be there.
+
+    Raises:
+        ManifestError: empty, not text, rows of unequal length, or a column is missing; says what
+            was found.
     """
     content = Path(path).read_bytes()
     encoding = next((e for mark, e in ENCODINGS.items() if content.startswith(mark)), "utf-8")
@@ -216,8 +238,13 @@ def _rows(text: str) -> list[list[str]]:
 def check_manifest(manifest: pd.DataFrame, folder: Path, class_names=CLASS_NAMES) -> pd.DataFrame:
     """Check the contract of a manifest and return it, missing text as "".
 
-    Every file must lie below the folder, and every label be one of `class_names` (None for any).
-    One `ManifestError` lists all unknown labels, doubled paths, missing files and files outside.
+    Args:
+        folder: if given, every file must lie below it.
+        class_names: the labels that there may be; None for any.
+
+    Raises:
+        ManifestError: one error that lists every missing column, unknown label, doubled path,
+            missing file and file outside the folder.
     """
     manifest = check_columns(manifest, filled=("path", "label"), text=COLUMNS)
     faults = [] if len(manifest) else ["no images"]
@@ -243,13 +270,17 @@ def check_manifest(manifest: pd.DataFrame, folder: Path, class_names=CLASS_NAMES
 def check_columns(manifest: pd.DataFrame, filled=(), text=()) -> pd.DataFrame:
     """Check what a function needs of a table of one's own; the door of split, folds and counts.
 
-    Every row must have a value in the columns `filled`, and may lack one in those of `text`. A
-    `ManifestError` names the rows where one is missing, or text and numbers are mixed, and columns
-    that are missing or there twice.
+    Args:
+        filled: columns that every row must have a value in.
+        text: columns that may be missing in rows.
 
     Returns:
         a copy whose columns of these names hold values of one kind, missing ones ("", NaN, None)
         as "", categories as what they stand for.
+
+    Raises:
+        ManifestError: a column is missing or there twice, a value is missing, or text and numbers
+            are mixed; names the rows.
     """
     columns = list(dict.fromkeys([*filled, *text]))
     absent = [name for name in columns if name not in manifest]
@@ -290,7 +321,11 @@ def class_names_of(manifest: pd.DataFrame) -> tuple:
 
 
 def label_ids(manifest: pd.DataFrame, class_names=CLASS_NAMES) -> np.ndarray:
-    """Return the labels as int64 ids (N,) into `class_names`; a `ManifestError` names others."""
+    """Return the labels as int64 ids (N,) into `class_names`.
+
+    Raises:
+        ManifestError: a label is missing, or is none of them.
+    """
     labels = check_columns(manifest, ("label",)).label
     strange = sorted(set(labels) - set(class_names), key=str)
     if strange:

@@ -28,14 +28,19 @@ def report_counts(n: int) -> dict[str, int]:
 def split_images(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Split at image level as the report did: shuffled per class, patients not looked at.
 
-    `random.Random` gets the seed anew for each class, as in the authors' notebook: the published
-    lists, in their order, with the seed 19910806 give the authors' own nine lists.
+    With the seed 19910806 and the published lists this gives the authors' own nine lists.
+
+    Args:
+        manifest: one row per image, in the order of the lists; any labels.
+        seed: seeds `random.Random` anew for each class, as in the authors' notebook.
 
     Returns:
         a copy whose column `split` is `train`, `val` or `test`. When the shares are rounded down,
         one or two images of a class are left over: they stay out ("") among the report's classes,
-        as the authors left them, and train among classes of one's own. A `ManifestError` says that
-        an image has no label.
+        as the authors left them, and train among classes of one's own.
+
+    Raises:
+        ManifestError: an image has no label.
     """
     labels = check_columns(manifest, ("label",)).label
     left_over = "" if set(labels) <= set(CLASS_NAMES) else "train"
@@ -54,10 +59,18 @@ def split_images(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
 def split_patients(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Split by patient, in the same fractions: all images of a patient lie on one side.
 
-    Patients are grouped by the rarest class that they have. In each group whole patients, in an
-    order that the seed decides, fill the test set, then validation, then training, until each
-    holds its share of images. Returns a copy whose column `split` is `train`, `val` or `test`. A
-    `ManifestError` says that an image has no label or no patient_id.
+    Patients are grouped by the rarest class that they have. In each group whole patients fill the
+    test set, then validation, then training, until each holds its share of images.
+
+    Args:
+        manifest: one row per image, any labels, every row with a patient_id.
+        seed: decides the order in which patients are dealt.
+
+    Returns:
+        a copy whose column `split` is `train`, `val` or `test`.
+
+    Raises:
+        ManifestError: an image has no label or no patient_id.
     """
     checked = check_columns(manifest, ("label", "patient_id"))
     rarest = rarest_class(checked)
@@ -100,8 +113,11 @@ def split_manifest(manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
 def split_folds(manifest: pd.DataFrame, config: RunConfig) -> list[pd.DataFrame]:
     """Cut into folds with equal shares of each class; each fold is the test set once.
 
-    Returns `config.folds` copies of the manifest whose column `split` is `train` or `test`. With
-    `config.split_by` set to `patient` a patient's images stay together.
+    Args:
+        config: `folds`, `seed`, and `split_by`: `patient` keeps patients together.
+
+    Returns:
+        `config.folds` copies of the manifest whose column `split` is `train` or `test`.
     """
     by_patient = config.split_by == "patient"
     checked = check_columns(manifest, ("label", "patient_id") if by_patient else ("label",))
@@ -119,8 +135,12 @@ def split_folds(manifest: pd.DataFrame, config: RunConfig) -> list[pd.DataFrame]
 def shared_patients(manifest: pd.DataFrame) -> pd.DataFrame:
     """List the patients who stand on more than one side of a split.
 
-    Returns one row per patient: patient_id, and the number of images in each set; empty when none.
-    Images without a patient_id are left out: nobody knows whose they are.
+    Args:
+        manifest: a manifest with its column `split` filled.
+
+    Returns:
+        one row per patient: patient_id, and the number of images in each set; empty when none.
+        Images without a patient_id are left out: nobody knows whose they are.
     """
     manifest = check_columns(manifest, text=("patient_id", "split"))
     known = manifest[(manifest.patient_id != "") & (manifest.split != "")]
@@ -133,7 +153,8 @@ def shared_patients(manifest: pd.DataFrame) -> pd.DataFrame:
 def counts_table(manifest: pd.DataFrame) -> pd.DataFrame:
     """Count the images in each set by class, with totals: the report's Table 1.
 
-    Any labels will do; images that are in no set are not counted.
+    Args:
+        manifest: any labels; images that are in no set are not counted.
     """
     manifest = check_columns(manifest, ("label",), ("split",))
     used = manifest[manifest.split != ""]
@@ -156,7 +177,7 @@ def upsampled_batches(
 
     The other classes come once, in a new order. Images of the rare class (the report's: COVID-19)
     are dealt from a shuffled pack, which is shuffled again when it is used up, so that all come
-    equally often. Report, section 2.
+    equally often.
 
     Args:
         labels: ids or names (N,), or one-hot rows (N, C).
@@ -166,8 +187,10 @@ def upsampled_batches(
         rare_class: the class to up-sample, an id or a name as in `labels`.
 
     Yields:
-        int (B,), places in `labels`. A `ValueError` says that the rate is out of range, or that
-        the images that it needs are not there.
+        int (B,), places in `labels`. Report, section 2.
+
+    Raises:
+        ValueError: the rate is out of range, or the images that it needs are not there.
     """
     is_rare = check_rate(labels, batch_size, rate, rare_class)
     rare, others = np.flatnonzero(is_rare), np.flatnonzero(~is_rare)

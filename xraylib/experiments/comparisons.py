@@ -63,9 +63,14 @@ OUTSIDE = {"black": "lungs", "white": "lungs_on_white", "white frame": "lungs_fr
 
 
 def run_grid(manifest: pd.DataFrame, config: RunConfig, views: dict) -> pd.DataFrame:
-    """Train on each view, judge on every view, in folds; views are name -> Preprocessing.
+    """Train on each view, judge on every view, in folds.
 
-    Returns predictions of all images under each other, with columns train_view, test_view and fold.
+    Args:
+        config: `epochs` are the grid's.
+        views: name -> Preprocessing; all of `VIEWS` by default.
+
+    Returns:
+        predictions of all images under each other, with columns train_view, test_view and fold.
     """
     parts = []
     for name, view in views.items():
@@ -81,7 +86,8 @@ def run_grid(manifest: pd.DataFrame, config: RunConfig, views: dict) -> pd.DataF
 def run_factorial(manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
     """Run all eight combinations of segmentation, equalisation and augmentation in folds.
 
-    Returns predictions of all images under each other, with the cell and a bool for each factor.
+    Returns:
+        predictions of all images under each other, with a bool column for each factor.
     """
     parts = []
     for cell in FACTORIAL:
@@ -105,11 +111,15 @@ def run_suspects(
     """Train on segmented images, by what lies outside the lungs and equalised or not, in folds.
 
     Each network is judged twice on the same test images: on views like those of its training, and
-    on original images, as the report did (section 5). `outside` are keys of `OUTSIDE`.
+    on original images, as the report did.
+
+    Args:
+        outside: keys of `OUTSIDE`.
 
     Returns:
         predictions under each other, with the columns cell (`black`, `black, equalised`, ...),
-        outside, equalised (bool), tested_on (`alike` or `original`) and fold.
+        outside, equalised (bool), tested_on (`alike` or `original`) and fold. Section 5 of the
+        report.
     """
     parts = []
     for colour, equalised in product(outside, (False, True)):
@@ -158,8 +168,12 @@ def suspect_contrasts(outside=("black", "white")) -> dict[str, dict[str, float]]
 def suspects_table(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Return what each cell of `run_suspects` gets right, and what each suspect changes.
 
-    Rows of kind `cell` are as of `judge_groups`, those of kind `effect` as of `factor_effects`,
-    each with the column tested_on.
+    Args:
+        predictions: what `run_suspects` returns.
+
+    Returns:
+        rows of kind `cell`, as of `judge_groups`, and of kind `effect`, as of `factor_effects`,
+        each with the column tested_on.
     """
     contrasts = suspect_contrasts(tuple(predictions.outside.unique()))
     parts = [judge_groups(predictions, ["tested_on", "cell"], seed).assign(kind="cell")]
@@ -272,9 +286,14 @@ def draw_changes(
 ) -> dict[str, np.ndarray]:
     """Draw n patients, each sick and healthy, in two hospitals, with a marker more or less.
 
-    The disease is 1 or 2; `source` is the hospital that goes with it and `other` that of the
-    healthy, keys of `phantoms.SOURCES`; the seed is the first patient's, the next ones follow.
-    Returns uint8 (n, 224, 224) by the names in `CHANGES`. *Elsewhere* is the marker's mirror image.
+    Args:
+        label: the disease, 1 or 2.
+        source: the hospital that goes with it, a key of `phantoms.SOURCES`.
+        other: the hospital of the healthy.
+        seed: seeds the first patient; the next ones follow.
+
+    Returns:
+        by the names in `CHANGES`, uint8 (n, 224, 224). *Elsewhere* is the marker's mirror image.
     """
     patients = [_draw_patient(label, source, other, seed + k) for k in range(n)]
     return {
@@ -303,8 +322,13 @@ def _draw_patient(label: int, source: str, other: str, seed: int) -> dict[str, n
 def draw_switches(label: int, sources, seed: int = 0) -> dict[tuple, np.ndarray]:
     """Draw one patient in two hospitals, each time with and without marker and lesion.
 
-    The disease is 1 or 2, the sources are two keys of `phantoms.SOURCES`, the seed is the patient.
-    Returns (number of the hospital, marker, lesion), each 0 or 1 -> uint8 (224, 224).
+    Args:
+        label: the disease, 1 or 2.
+        sources: two keys of `phantoms.SOURCES`.
+        seed: the patient.
+
+    Returns:
+        (number of the hospital, marker, lesion), each 0 or 1 -> uint8 (224, 224).
     """
     drawn = {}
     for hospital, source in enumerate(sources):

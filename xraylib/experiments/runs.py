@@ -101,9 +101,11 @@ class Run:
 
         Args:
             view: what the images go through.
-            mismatch: the reason, if that is not what the training images went through; without, a
-                `PreprocessingMismatch` is raised.
+            mismatch: if that is not what the training images went through, the reason.
             part: `test`, or `val` for what has to be settled before the test.
+
+        Raises:
+            PreprocessingMismatch: the views differ and no reason is given.
         """
         check_same(self.trained_on, view, mismatch)
         manifest = self.manifest
@@ -137,10 +139,12 @@ def run(
     was killed is taken up where it stopped.
 
     Args:
-        manifest: a manifest with `split` filled: `train` and `test`, and `val` if there is one;
-            a `ValueError` says that a class is missing from the first two.
+        manifest: a manifest with `split` filled: `train` and `test`, and `val` if there is one.
         config: settings; a changed one is another run.
         run_seed: another training on the same split.
+
+    Raises:
+        ValueError: a class is missing from the training or the test images.
     """
     _check_classes(manifest)
     folder = home("runs") / _run_name(experiment, manifest, config, run_seed)
@@ -154,8 +158,9 @@ def run(
 def training_curves(manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
     """Run the report's three experiments and return their histories: its Figure 6.
 
-    Columns: experiment (such as `experiment 1`), epoch, loss, accuracy, and val_loss and
-    val_accuracy where there is a validation set.
+    Returns:
+        experiment (such as `experiment 1`), epoch, loss, accuracy, and val_loss and val_accuracy
+        where there is a validation set.
     """
     parts = [
         run(e, manifest, config).history.assign(experiment=e.name) for e in EXPERIMENTS.values()
@@ -168,7 +173,8 @@ def cross_validate(
 ) -> pd.DataFrame:
     """Run an experiment on every fold; each image is a test image once.
 
-    Returns the folds' predictions under each other, with the column `fold` from 0.
+    Returns:
+        the folds' predictions under each other, with the column `fold` from 0.
     """
     parts = []
     for number, part in enumerate(data.split_folds(manifest, config)):

@@ -221,8 +221,10 @@ FEW_LEVELS = 32  # a radiograph of 8 bits has 150 and more grey values
 def flag_image(image: np.ndarray) -> str:
     """Say what makes an image doubtful: nearly black, nearly white, few grey values; or "".
 
-    Such an image, uint8 (H, W), was mostly written with a range that is not its own. It is read
-    all the same.
+    Such an image was mostly written with a range that is not its own. It is read all the same.
+
+    Args:
+        image: uint8 (H, W).
 
     >>> flag_image(np.tile(np.arange(16, dtype=np.uint8), (32, 1)))
     'nearly black, 16 grey values'
@@ -239,7 +241,11 @@ def flag_image(image: np.ndarray) -> str:
 
 
 def read_radiograph(path) -> np.ndarray:
-    """Decode as `read_grey`; an `ImageError`, too, for one grey value, which no command can use."""
+    """Decode as `read_grey`, and refuse an image of one grey value: no command can use it.
+
+    Raises:
+        ImageError: as `read_grey`; or all pixels are alike.
+    """
     image = read_grey(path)
     if image.min() == image.max():
         raise ImageError(path, "all pixels are alike: it shows nothing, export it again")
@@ -252,7 +258,7 @@ MOST_SOFT, MOST_OF_ONE = 0.05, 0.01  # of the pixels: the soft edge of a mask, n
 
 
 def read_mask(path, shape: tuple[int, int] | None = None, empty: bool = True) -> np.ndarray:
-    """Read a PNG or JPEG file of a mask, bool (H, W). Its grey values decide what is inside.
+    """Read a mask file. The grey values that it holds decide what is inside.
 
     Of two values, whatever they are, the higher is inside: 0 and 1, 1 and 2, black and red. More
     than two must lie near 0 and 255, but for a soft edge; then what is brighter than half is
@@ -260,8 +266,12 @@ def read_mask(path, shape: tuple[int, int] | None = None, empty: bool = True) ->
     turned inside out, and is refused.
 
     Args:
+        path: the path of a PNG or JPEG file.
         shape: (H, W) of the image that the mask belongs to; other sizes raise.
         empty: whether a mask without any pixel inside is taken; what is cut by it needs one.
+
+    Returns:
+        bool (H, W).
 
     Raises:
         ImageError: unreadable, not of that shape, of values that can be read in two ways, all
@@ -343,7 +353,12 @@ def say_left_out(kinds: Counter) -> str:
 
 
 def find_images(folder) -> Found:
-    """List the files of a folder that is there, and of those in it, sorted; links are followed."""
+    """List the files of a folder and of the folders in it, sorted; links are followed.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        NotADirectoryError: it is a file.
+    """
     folder = files.check_folder(folder)
     found, known = Found([], [], Counter()), set()
     for place, folders, names in os.walk(folder, followlinks=True):

@@ -73,11 +73,19 @@ class Preprocessing:
         return json.dumps(asdict(self), sort_keys=True)
 
     def apply(self, image, mask=None, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Make the view, uint8 (size, size), of one image, uint8 (H, W).
+        """Make the view of one image.
 
-        The lungs, bool (H, W), are asked for where the view `needs_mask`, and `rng`, the source of
-        chance, where `transform` is not `none`. A `ValueError` says that one of them is missing, or
-        that the mask is empty, of other values, or of another shape.
+        Args:
+            image: uint8 (H, W).
+            mask: bool (H, W), the lungs; needed by every region but `whole` and by `crop`.
+            rng: draws the random transform; needed where `transform` is not `none`.
+
+        Returns:
+            uint8 (size, size).
+
+        Raises:
+            ValueError: the mask is missing, empty, no mask or of another shape, or a random view is
+                asked for without `rng`.
         """
         if self.transform != "none" and rng is None:
             raise ValueError("a random view needs rng, the source of chance")
@@ -104,9 +112,14 @@ class Preprocessing:
         return _keep(self.region, equalise_bands(image, mask), mask)
 
     def place(self, heatmap: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Put a map of a still view, float32 (size, size), back where the view was cut out.
+        """Put a map of the view back where the view was cut from the image.
 
-        `mask` is the lungs, bool (H, W); returns float32 (H, W), 0 where the view did not reach.
+        Args:
+            heatmap: float32 (size, size), of a view without random transforms.
+            mask: bool (H, W), the lungs.
+
+        Returns:
+            float32 (H, W), 0 where the view did not reach.
         """
         box = _lung_box(_check_mask(mask, mask), margin=0.05) if self.crop else np.s_[:, :]
         placed = np.zeros(mask.shape, np.float32)
@@ -123,7 +136,14 @@ def check_same(trained: Preprocessing, judged: Preprocessing, mismatch: str = ""
     """Refuse to judge a model on other views than its training's, unless the reader says why.
 
     Random transforms may differ. This is the mistake behind the report's experiments 2 and 3.
-    `PreprocessingMismatch` is raised unless the two are the same or `mismatch` gives the reason.
+
+    Args:
+        trained: the preprocessing that the model was trained with.
+        judged: the preprocessing of the images it is about to see.
+        mismatch: the reason for a wanted difference, in words.
+
+    Raises:
+        PreprocessingMismatch: they differ and `mismatch` is empty.
     """
     if trained.still != judged.still and not mismatch:
         raise PreprocessingMismatch(
@@ -135,11 +155,19 @@ def check_same(trained: Preprocessing, judged: Preprocessing, mismatch: str = ""
 def random_transform(
     image: np.ndarray, rng: np.random.Generator, kind: str = "table2"
 ) -> np.ndarray:
-    """Turn, shift and zoom a uint8 (H, W) image at random, by the ranges of the report's Table 2.
+    """Turn, shift and zoom an image at random, by the ranges of the report's Table 2.
 
     Rotation 0 to 10 degrees either way, shifts 0 to 10 % of each side either way, zoom 85 to
-    115 %, no flips; what comes in from outside is black. `kind` is `table2` for all of them, or one
-    of `SINGLE_TRANSFORMS` alone, of which `flip` mirrors every image.
+    115 %, no flips; what comes in from outside is black.
+
+    Args:
+        image: uint8 (H, W).
+        rng: the source of chance.
+        kind: `table2` for all of them; or one of `SINGLE_TRANSFORMS` alone, of which `flip` mirrors
+            every image.
+
+    Returns:
+        uint8 (H, W).
     """
     height, width = image.shape
     angle = rng.uniform(-10, 10)
@@ -210,10 +238,15 @@ def _lung_box(mask: np.ndarray, margin: float = 0.0) -> tuple[slice, slice]:
 
 
 def contrast(image: np.ndarray, mask: np.ndarray, width: int = 5) -> float:
-    """Return how far the mean grey value of a mask is from that of a ring around it, 0 to 255.
+    """Return how far the mean grey value of a mask is from that of a ring around it.
 
-    Takes an image, uint8 (H, W), a mask, bool (H, W), not empty (a burnt-in marker, a device), and
-    the width of the ring in pixels.
+    Args:
+        image: uint8 (H, W).
+        mask: bool (H, W), not empty: a burnt-in marker, a device.
+        width: of the ring in pixels.
+
+    Returns:
+        grey values, 0 to 255.
     """
     wide = cv2.dilate(mask.astype(np.uint8), np.ones((2 * width + 1, 2 * width + 1))) > 0
     return float(abs(image[mask].mean() - image[wide & ~mask].mean()))
@@ -222,8 +255,12 @@ def contrast(image: np.ndarray, mask: np.ndarray, width: int = 5) -> float:
 def resize(image: np.ndarray, size: int) -> np.ndarray:
     """Resize to a square as the report does: by area when shrinking, bilinear when enlarging.
 
-    Takes uint8 (H, W) or (H, W, 3), or bool (H, W) for a mask, which stays a mask; returns the
-    same dtype with `size` pixels a side.
+    Args:
+        image: uint8 (H, W) or (H, W, 3), or bool (H, W) for a mask, which stays a mask.
+        size: side of the result in pixels.
+
+    Returns:
+        (size, size) or (size, size, 3), of the same dtype.
     """
     if image.dtype == bool:
         return resize(image.astype(np.uint8) * 255, size) > 127
@@ -236,11 +273,17 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def equalise(image: np.ndarray, method: str = "global") -> np.ndarray:
-    """Spread the grey values of an image, uint8 (H, W), over the whole range.
+    """Spread the grey values over the whole range.
 
-    The methods: `none`; `normalise`, a straight line that brings the darkest and the brightest per
-    cent to 0 and 255; by the histogram `global`, the report's way (section 3.2.2), and `clahe`, the
-    local, contrast-limited kind of Zuiderveld (1994) with 8 x 8 tiles and clip limit 2.
+    Args:
+        image: uint8 (H, W).
+        method: `none`; `normalise`, a straight line that brings the darkest and the brightest
+            per cent to 0 and 255; by the histogram `global`, the report's (section 3.2.2), or
+            `clahe`, the local, contrast-limited kind of Zuiderveld (1994) with 8 x 8 tiles and
+            clip limit 2.
+
+    Returns:
+        uint8 (H, W).
     """
     if method == "none":
         return image

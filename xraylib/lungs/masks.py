@@ -35,9 +35,12 @@ def load_unet(weights="real", heart: str = "drawn") -> keras.Model:
             masks are of two kinds, which may go with the class: for a classifier take "in".
 
     Returns:
-        a model from grey values to the logits of one map, see `lungs.build_unet`. A
-        `FileNotFoundError` says that the folder holds none, a `ValueError` that there is no such
-        way with the heart, or that this U-Net has learnt one only.
+        a model from grey values to the logits of one map, see `lungs.build_unet`.
+
+    Raises:
+        FileNotFoundError: the folder holds no trained U-Net.
+        PretrainedError: the package's own weights are missing or damaged.
+        ValueError: there is no such way with the heart, or this U-Net has learnt one only.
     """
     if heart not in HEART:
         raise ValueError(f"no way {heart!r} with the heart: choose one of {', '.join(HEART)}")
@@ -92,8 +95,11 @@ def clean_mask(probs: np.ndarray) -> np.ndarray:
 def segment_images(model: keras.Model, images: list[np.ndarray]) -> list[np.ndarray]:
     """Return the lung masks of images, each in its image's own size.
 
-    Images are uint8 (H, W), sizes may differ; masks are bool (H, W), empty for an image of one
-    grey value, which shows nothing.
+    Args:
+        images: uint8 (H, W), sizes may differ.
+
+    Returns:
+        bool (H, W) for each; empty for an image of one grey value, which shows nothing.
     """
     size = model.input_shape[1]
     batch = np.stack([resize(image, size) for image in images])[..., None].astype(np.float32)

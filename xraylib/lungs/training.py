@@ -37,10 +37,17 @@ LETTERS = ("L", "R", "A", "B", "AP", "PA", "R PORT", "ERECT")  # as burnt in by 
 
 
 def check_pairs(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a manifest with a mask, numbered from 0, after opening every one of them.
+    """Return the rows with a mask, after opening every one of them.
 
-    A `ValueError` says that no row has a mask, or lists the masks that are empty; an `ImageError`
-    names a file that is unreadable, or a mask that has not its image's size.
+    Args:
+        manifest: a table with path, patient_id and mask_path ("" for none).
+
+    Returns:
+        those rows, numbered from 0.
+
+    Raises:
+        ValueError: no row has a mask, or a mask is empty; lists the files.
+        ImageError: a file is unreadable, or a mask's size is not its image's.
     """
     pairs = manifest[manifest.mask_path != ""].reset_index(drop=True)
     if pairs.empty:
@@ -73,8 +80,15 @@ def drawn_elsewhere(pairs: pd.DataFrame) -> np.ndarray:
 def split_pairs(pairs: pd.DataFrame, config: UNetConfig) -> pd.DataFrame:
     """Return the pairs with `split` filled, each patient in one of train, val and test only.
 
-    The shares and the seed are the configuration's; `split` is "elsewhere" where `drawn_elsewhere`:
-    of no use for training. A `ValueError` says that there are fewer than three patients.
+    Args:
+        pairs: a table with patient_id, source and mask_path.
+        config: its shares and its seed.
+
+    Returns:
+        the pairs; split is "elsewhere" where `drawn_elsewhere`: of no use for training.
+
+    Raises:
+        ValueError: there are fewer than three patients.
     """
     usable = np.flatnonzero(~drawn_elsewhere(pairs))
     patients = pairs.patient_id.iloc[usable].nunique()
@@ -247,8 +261,7 @@ UNET_PROFILES = {  # the masks of the report's images are taught by the same rea
 def train_unet(manifest, config: UNetConfig | None = None, folder=None, start=None) -> Path:
     """Train a U-Net, or return the folder of the one that was trained so before.
 
-    Killed at any moment, it goes on from its last whole epoch when called again. Errors are those
-    of `lungs.check_pairs` and `lungs.split_pairs`. Section 3.2.3 of the report.
+    Killed at any moment, it goes on from its last whole epoch when called again.
 
     Args:
         manifest: a table; the rows with a mask_path are the pairs. They are split by patient.
@@ -261,6 +274,11 @@ def train_unet(manifest, config: UNetConfig | None = None, folder=None, start=No
         the run folder: `config.json, split.csv, history.csv, unet.weights.h5, metrics.json`. The
         weights are those of the epoch with the best Dice on the validation patients;
         `metrics.json` holds the measures on the test patients, which chose nothing.
+
+    Raises:
+        ValueError, ImageError: as `lungs.check_pairs` and `lungs.split_pairs`.
+
+    Section 3.2.3 of the report.
     """
     config = config or UNetConfig()
     folder = Path(folder or run_folder(manifest, config, start))
@@ -374,11 +392,14 @@ def _finish(pairs: pd.DataFrame, config: UNetConfig, part: Path, seconds: float)
 
 
 def judge_unet(weights, pairs: pd.DataFrame, heart: str = "drawn") -> pd.DataFrame:
-    """Return the pairs with Dice and IoU, 0 to 1, of the cleaned masks in the images' own size.
+    """Return the pairs with Dice and IoU of the cleaned masks, in the images' own size.
 
     Args:
         weights, heart: as in `lungs.load_unet`.
-        pairs: a table with path and mask_path; a copy gets the columns dice and iou.
+        pairs: a table with path and mask_path.
+
+    Returns:
+        a copy with the columns dice and iou, 0 to 1.
     """
     model, scores = load_unet(weights, heart), []
     for row in pairs.itertuples():
@@ -390,9 +411,13 @@ def judge_unet(weights, pairs: pd.DataFrame, heart: str = "drawn") -> pd.DataFra
 
 
 def summarise_overlap(judged: pd.DataFrame) -> dict:
-    """Return means of dice and iou over images with 95 % intervals, patients being drawn again.
+    """Return means over images with 95 % intervals, patients being drawn again.
 
-    Returns n, patients, and for dice and iou of the judged pairs the mean, `_low` and `_high`.
+    Args:
+        judged: a table with patient_id, dice and iou.
+
+    Returns:
+        n, patients, and for dice and iou the mean, `_low` and `_high`.
     """
     summary = {"n": len(judged), "patients": judged.patient_id.nunique()}
     for name in ("dice", "iou"):
@@ -404,8 +429,10 @@ def summarise_overlap(judged: pd.DataFrame) -> dict:
 def train_profile_unet(name: str) -> Path:
     """Train the U-Net of a profile, or return the one that was trained so before.
 
-    Where the pairs that teach it are not at hand, one that an earlier process has kept will do; a
-    `FileNotFoundError` says that none is kept.
+    Where the pairs that teach it are not at hand, one that an earlier process has kept will do.
+
+    Raises:
+        FileNotFoundError: none is kept, and there are no pairs to train one on.
     """
     config = UNET_PROFILES[name]
     try:

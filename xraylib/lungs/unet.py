@@ -77,8 +77,9 @@ def build_unet(
     Returns:
         A model from grey values (B, size, size, 1), 0 to 255, to logits (B, size, size, maps),
         float32, above 0 where a lung is more likely than not. Padding keeps the two sizes equal.
-        A `ValueError` says that the size cannot be halved so often, or that there is no encoder
-        of this name.
+
+    Raises:
+        ValueError: size is not divisible by 2 ** levels, or there is no such encoder.
 
     Figure 3 and section 3.2.3 of the report; Ronneberger et al. 2015, without their cropping;
     Iglovikov and Shvets 2018 for the pretrained contracting path.
@@ -146,11 +147,16 @@ def vgg16_path(image, levels: int, pretrained: bool):
 
 
 def bce_dice_loss(masks, logits):
-    """Return binary cross-entropy plus one minus the soft Dice, for each image, (B,).
+    """Return binary cross-entropy plus one minus the soft Dice, for each image.
 
-    Takes masks (B, H, W, M), 0 to 1, where a map that nobody has drawn for an image is -1
-    everywhere, and logits of that shape. The mean over the maps that are drawn is 0 for certain
-    and right; it has no upper bound. Section 3.2.3; Milletari et al. 2016 for the soft Dice.
+    Args:
+        masks: (B, H, W, M), 0 to 1; a map that nobody has drawn for an image is -1 everywhere.
+        logits: (B, H, W, M).
+
+    Returns:
+        (B,), the mean over the maps that are drawn: 0 for certain and right, no upper bound.
+
+    Section 3.2.3 of the report; Milletari et al. 2016 for the soft Dice.
     """
     masks, axes = ops.cast(masks, "float32"), (1, 2)
     drawn = ops.cast(masks[:, 0, 0] >= 0, "float32")  # (B, M)
@@ -170,10 +176,14 @@ def _areas(masks, logits):
 
 
 def dice_metric(masks, logits):
-    """Return the Dice coefficient of each image, float32 (B,), as `dice`, for Keras' `compile`.
+    """Return the Dice coefficient of each image, as `dice`, for `compile(metrics=...)`.
 
-    Takes masks (B, H, W, M), a lung where above 0.5, and logits of that shape, a lung where above
-    0; the first map counts.
+    Args:
+        masks: (B, H, W, M), a lung where above 0.5; the first map counts.
+        logits: (B, H, W, M), a lung where above 0.
+
+    Returns:
+        float32 (B,), 0 to 1.
     """
     both, total = _areas(masks, logits)
     return ops.where(total > 0, 2 * both / ops.maximum(total, 1), 1.0)

@@ -18,13 +18,21 @@ class UndefinedMetricWarning(UserWarning):
 
 
 def confusion_matrix(labels, predictions, n_classes: int = 3) -> np.ndarray:
-    """Count every pair of true and predicted class: int64 (C, C), rows true, columns predicted.
+    """Count every pair of true and predicted class.
 
     >>> confusion_matrix([0, 0, 1, 2], [0, 1, 1, 1]).tolist()
     [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
 
-    Both are class ids (N,), 0 to `n_classes` - 1; a class that nobody has gets its row and column,
-    too. A `ValueError` says that lengths differ, or what is no class id. Report, section 3.3.
+    Args:
+        labels: true class ids (N,), 0 to `n_classes` - 1.
+        predictions: predicted class ids (N,).
+        n_classes: C; also a class that nobody has gets its row and column.
+
+    Returns:
+        int64 (C, C), rows true, columns predicted. Report, section 3.3.
+
+    Raises:
+        ValueError: lengths differ, or something is no class id.
     """
     labels = check_class_ids(labels, n_classes, "labels")
     predictions = check_class_ids(predictions, n_classes, "predictions")
@@ -40,7 +48,7 @@ def accuracy(matrix) -> float:
 
 
 def precision(matrix) -> np.ndarray:
-    """Return TP / (TP + FP) a class, float (C,); NaN with a warning if never predicted.
+    """Return TP / (TP + FP) for each class, float (C,); NaN, with a warning, if never predicted.
 
     Report, appendix 7.1.
     """
@@ -49,7 +57,7 @@ def precision(matrix) -> np.ndarray:
 
 
 def recall(matrix) -> np.ndarray:
-    """Return TP / (TP + FN) a class, float (C,); NaN with a warning if not among the labels.
+    """Return TP / (TP + FN) for each class, float (C,); NaN, with a warning, if it has no label.
 
     Report, appendix 7.1.
     """
@@ -58,7 +66,7 @@ def recall(matrix) -> np.ndarray:
 
 
 def specificity(matrix) -> np.ndarray:
-    """Return TN / (TN + FP) a class, float (C,); NaN with a warning if every label is of it."""
+    """Return TN / (TN + FP) for each class, float (C,); NaN, with a warning, if all are of it."""
     matrix = _counts(matrix)
     negatives = matrix.sum() - matrix.sum(axis=1)
     false_positives = matrix.sum(axis=0) - np.diag(matrix)
@@ -66,10 +74,14 @@ def specificity(matrix) -> np.ndarray:
 
 
 def f_beta(matrix, beta: float) -> np.ndarray:
-    """Return (1 + b^2) P R / (b^2 P + R) a class: recall counts `beta` times as much as precision.
+    """Return (1 + b^2) P R / (b^2 P + R) for each class: recall counts `beta` times as much.
 
-    `beta` is above 0; the report uses 1 and 2. Returns float (C,), 0 to 1; NaN, with a warning,
-    where precision or recall is. Report, appendix 7.1.
+    Args:
+        matrix: counts (C, C), rows true.
+        beta: above 0; the report uses 1 and 2.
+
+    Returns:
+        float (C,), 0 to 1; NaN, with a warning, where precision or recall is. Report, appendix 7.1.
     """
     if not beta > 0:
         raise ValueError(f"found beta = {beta}: give a number above 0")
@@ -80,11 +92,17 @@ def f_beta(matrix, beta: float) -> np.ndarray:
 
 
 def macro_average(values, matrix) -> float:
-    """Average a value a class, float (C,), over the classes among the labels, each counted alike.
+    """Average one value per class over the classes among the labels, each counted alike.
 
     A class that no image has says nothing and is left out. One that is there and was never
     predicted counts 0 where its value is undefined: leaving it out would reward the omission.
-    `matrix` holds the counts that the values were made from. NaN if there are no labels.
+
+    Args:
+        values: float (C,), of `precision`, `recall`, `specificity` or `f_beta`.
+        matrix: the counts (C, C) that they were made from.
+
+    Returns:
+        the mean, 0 to 1; NaN if there are no labels.
     """
     matrix, values = _counts(matrix), np.asarray(values, dtype=float)
     never_predicted = matrix.sum(axis=0) == 0
@@ -96,8 +114,12 @@ def macro_average(values, matrix) -> float:
 def class_rows(matrix, class_names) -> list[dict]:
     """Return one row per class, and the row `macro`, as in the report's Table 4.
 
-    Made from counts (C, C), rows true, and C names: dicts of class, n (labels), precision, recall,
-    specificity, f1, f2.
+    Args:
+        matrix: counts (C, C), rows true.
+        class_names: C names.
+
+    Returns:
+        dicts of class, n (labels), precision, recall, specificity, f1, f2.
     """
     matrix = _counts(matrix)
     check_lengths(matrix=matrix, class_names=class_names)
@@ -146,13 +168,18 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """Return the exact two-sided p of McNemar's test of two shares on the same images.
 
     Images on which both are right, or both wrong, say nothing of the difference. If the two were
-    equally good, each of the others would go to either with a chance of one half. Takes how many
-    only the first, and only the second, calls right; p is 1 if there are none. McNemar, "Note on
-    the sampling error of the difference between correlated proportions or percentages",
-    Psychometrika 12 (1947).
+    equally good, each of the others would go to either with a chance of one half.
 
     >>> round(mcnemar(12, 3), 4)
     0.0352
+
+    Args:
+        only_first: images that only the first calls right.
+        only_second: images that only the second calls right.
+
+    Returns:
+        p, 0 to 1; 1 if there is no such image. McNemar, "Note on the sampling error of the
+        difference between correlated proportions or percentages", Psychometrika 12 (1947).
     """
     if only_first < 0 or only_second < 0:
         raise ValueError(f"found {only_first} and {only_second} images: give counts, none below 0")
@@ -280,9 +307,14 @@ class Mean:
 def bootstrap_mean(values, groups=None, seed: int = 0) -> Mean:
     """Return a mean and its 95 % interval (percentiles), drawing patients again and not images.
 
-    Values are float (N,), NaN ones left out; `groups` (N,) are their patients, and without them
-    each is its own. The interval is (NaN, NaN) for fewer than two patients. Efron and
-    Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
+    Args:
+        values: float (N,), NaN ones are left out.
+        groups: the patient of each value (N,); without, each value is a patient of its own.
+        seed: seeds the draws.
+
+    Returns:
+        the mean; its interval is (NaN, NaN) for fewer than two patients. Efron and Tibshirani,
+        "An Introduction to the Bootstrap" (1993), chapter 13.
     """
     values = np.asarray(values, float)
     groups = np.arange(len(values)) if groups is None else _check_groups(groups)
@@ -321,8 +353,16 @@ def _overlap(mask_a: np.ndarray, mask_b: np.ndarray) -> tuple[int, int]:
 def dice(mask_a: np.ndarray, mask_b: np.ndarray) -> float:
     """Return the Dice coefficient: twice the overlap over the sum of the areas.
 
-    Of masks bool (H, W), 0 (apart) to 1 (equal); two empty ones score 1. A `ValueError` says that
-    the shapes differ. Section 3.2.3 of the report.
+    Args:
+        mask_a, mask_b: bool (H, W).
+
+    Returns:
+        0 (apart) to 1 (equal); two empty masks score 1.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Section 3.2.3 of the report.
 
     >>> dice([[True, True]], [[True, False]])
     0.6666666666666666

@@ -33,9 +33,15 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def predictions_table(manifest: pd.DataFrame, logits, class_names=CLASS_NAMES) -> pd.DataFrame:
-    """Put logits, float (N, C), finite, beside the N rows of a manifest.
+    """Put predictions beside the rows of a manifest.
 
-    Returns path, patient_id, source, label, prediction, and a probability for each of C classes.
+    Args:
+        manifest: N rows.
+        logits: float (N, C), finite.
+        class_names: C names.
+
+    Returns:
+        path, patient_id, source, label, prediction, and a probability for each class.
     """
     logits = np.asarray(logits)
     if logits.shape != (len(manifest), len(class_names)):
@@ -67,7 +73,10 @@ def judge_predictions(
 
     Returns:
         n; confusion (C x C, rows true); and value, low and high for each figure. The precision
-        of a class that was never predicted is NaN. A `ValueError` names what is no class.
+        of a class that was never predicted is NaN.
+
+    Raises:
+        ValueError: a label or a prediction is none of the names.
     """
     with warnings.catch_warnings(action="ignore", category=UndefinedMetricWarning):  # NaN says it
         return _judge_predictions(predictions, seed, list(class_names), rare_class)
@@ -122,14 +131,24 @@ def figures_row(
 
 
 def per_class_table(confusion, class_names=CLASS_NAMES) -> pd.DataFrame:
-    """Return `class_rows` of counts (C, C), rows true, as a table: as in the report's Table 4."""
+    """Return precision, recall, specificity, F1 and F2 for each class, as in Table 4.
+
+    Args:
+        confusion: counts (C, C), rows true.
+        class_names: C names.
+    """
     return pd.DataFrame(class_rows(confusion, class_names)).set_index("class")
 
 
 def as_text(table: pd.DataFrame, names) -> pd.DataFrame:
-    """Write figures and their intervals, columns of `figures_row`, as text in per cent.
+    """Write figures and their intervals as text, in per cent.
 
-    Returns a table of n and, for the `names` to show, texts such as `82.0 % [74.0, 88.0]`.
+    Args:
+        table: a table with the columns of `figures_row`.
+        names: the names of the figures to show.
+
+    Returns:
+        a table of texts such as `82.0 % [74.0, 88.0]`, and n.
     """
     text = pd.DataFrame({"n": table["n"].astype(int)}, index=table.index)
     for name in names:
@@ -145,7 +164,9 @@ def _macro_f1(matrix) -> float:
 def negative_log_likelihood(probs, labels) -> float:
     """Return the mean of -log p(true class), in nats; p is at least the dtype's epsilon.
 
-    Probabilities are float (N, C), their rows sum to 1; labels are class ids (N,).
+    Args:
+        probs: float (N, C), rows sum to 1.
+        labels: class ids (N,).
     """
     probs, labels = _checked_probabilities(probs, labels)
     of_truth = probs[np.arange(len(labels)), labels]
@@ -183,12 +204,20 @@ def expected_calibration_error(probs, labels, n_bins: int = 15) -> float:
 
 
 def chance_error(probs, n_bins: int = 15, seed: int = 0) -> float:
-    """Return the calibration error, 0 to 1, to be expected when every probability is true.
+    """Return the calibration error that is to be expected when every probability is true.
 
     With few images in a bin, the share of right ones lies beside the confidence by chance alone.
-    So classes are drawn with just these probabilities, float (N, C), and the errors averaged: the
-    floor that an error has to be compared with. Bins are as in `reliability_curve`.
-    Vaicenavicius et al., "Evaluating model calibration in classification" (2019), section 4.
+    So classes are drawn with just these probabilities, and the errors averaged: the floor that an
+    error has to be compared with.
+
+    Args:
+        probs: float (N, C), rows sum to 1.
+        n_bins: as in `reliability_curve`.
+        seed: seeds the draws.
+
+    Returns:
+        the mean error, 0 to 1. Vaicenavicius et al., "Evaluating model calibration in
+        classification" (2019), section 4.
     """
     probs = check_finite(probs, "probs")
     limits, rng = probs.astype(float).cumsum(axis=1), np.random.default_rng(seed)
@@ -198,9 +227,16 @@ def chance_error(probs, n_bins: int = 15, seed: int = 0) -> float:
 
 
 def judge_probabilities(probs, labels, n_bins: int = 15, seed: int = 0) -> dict[str, float]:
-    """Return how far probabilities can be believed, arguments as in `reliability_curve`.
+    """Return how far probabilities can be believed: errors, and the floor of the first.
 
-    Returns n, calibration error, `chance_error` (with `seed`), and the log loss in nats.
+    Args:
+        probs: float (N, C), rows sum to 1.
+        labels: class ids (N,).
+        n_bins: as in `reliability_curve`.
+        seed: seeds `chance_error`.
+
+    Returns:
+        n, calibration error, what of it is to be expected by chance, and the log loss in nats.
     """
     return {
         "n": len(labels),
@@ -218,8 +254,12 @@ def temperature_scale(logits, temperature: float) -> np.ndarray:
 def fit_temperature(logits, labels) -> float:
     """Return the temperature, 0.05 to 20, with the least negative log likelihood.
 
-    Takes logits (N, C) of validation images, never of those that are judged afterwards, and their
-    class ids (N,). Guo et al. (2017), section 4.2.
+    Args:
+        logits: (N, C) of validation images, never of those that are judged afterwards.
+        labels: class ids (N,).
+
+    Returns:
+        the temperature. Guo et al. (2017), section 4.2.
     """
     logits = np.asarray(logits, dtype=float)
     _, labels = _checked_probabilities(temperature_scale(logits, 1.0), labels)

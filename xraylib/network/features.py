@@ -67,16 +67,20 @@ def extract_features(
     The file is keyed by content: the bytes of the images (and of the masks that the view
     needs), the preprocessing, the weights and the precision. It is appended to batch by batch
     under a temporary name, so that a killed process loses one batch at most, and renamed when
-    whole. Processes that want the same features wait for each other. On a cluster, see
-    `network.connect_cluster`, every worker computes shards of the manifest, and the result is the
-    same file. The settings are explained at `FeatureSettings`.
+    whole. Processes that want the same features wait for each other. On a cluster every worker
+    computes shards of the manifest, and the result is the same file.
+
+    Args:
+        preprocessing, scaling, transform_seed, precision, taps: see `FeatureSettings`.
+        client: the client of a Dask cluster, see `network.connect_cluster`.
 
     Returns:
         read-only float16 memory map (N, 7, 7, C), rows in the manifest's order; C is 512 for
         block5_pool, and the sum over the taps where there are several.
 
     Raises:
-        ImageError, ValueError: a file cannot be read; the view needs a mask and there is none.
+        ImageError: an image or mask cannot be read.
+        ValueError: the view needs masks and an image has none.
     """
     precision = fastest_precision() if precision == "auto" else precision
     settings = FeatureSettings(preprocessing, scaling, transform_seed, precision, taps)
@@ -148,7 +152,11 @@ def load_view(row, preprocessing: Preprocessing, rng=None) -> np.ndarray:
 
 
 class FreshViews:
-    """Images that are transformed anew each time, in place of an array (N, size, size, 1)."""
+    """Images that are transformed anew each time, in place of an array (N, size, size, 1).
+
+    Args:
+        preprocessing: the preprocessing of the view.
+    """
 
     dtype = np.float32
 

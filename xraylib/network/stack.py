@@ -47,12 +47,17 @@ def build_classifier(scaling: str = "report", head=None, weights=None) -> keras.
 def build_base(scaling: str = "report", size: int = IMAGE_SIZE) -> keras.Model:
     """Build the frozen VGG16, from a grey image to block5_pool.
 
-    The scaling `vgg16` subtracts the ImageNet means, as VGG16 was trained; `report` multiplies by
-    1/255, as the report did.
+    Args:
+        scaling: `vgg16` subtracts the ImageNet means, as VGG16 was trained; `report` multiplies
+            by 1/255, as the report did.
+        size: side of the images in pixels, a multiple of 32.
 
     Returns:
-        a model from (B, size, size, 1) grey values 0..255, size a multiple of 32, to float32
-        (B, size / 32, size / 32, 512): 7 x 7 cells for the report's 224 pixels.
+        a model from (B, size, size, 1) grey values 0..255 to (B, size / 32, size / 32, 512)
+        float32; 7 x 7 cells for the report's 224 pixels.
+
+    Raises:
+        ValueError: there is no such scaling.
     """
     grey = keras.Input((size, size, 1), name="grey")
     colour = layers.Concatenate(name="three_channels")([grey, grey, grey])
@@ -71,10 +76,16 @@ def build_base(scaling: str = "report", size: int = IMAGE_SIZE) -> keras.Model:
 
 
 def stack_head(features, conv=layers.Conv2D, n_classes: int = len(CLASS_NAMES)):
-    """Stack the report's own layers on VGG16's features, a tensor (B, 7, 7, 512).
+    """Stack the report's own layers on VGG16's features.
 
-    `conv` is the class of the two convolutions. Returns logits, a tensor (B, n_classes). The
-    softmax is left to the loss: Grad-CAM needs the score before it.
+    Args:
+        features: a tensor (B, 7, 7, 512).
+        conv: the class of the two convolutions.
+        n_classes: C, the report's three by default.
+
+    Returns:
+        logits, a tensor (B, C). The softmax is left to the loss: Grad-CAM needs the score before
+        it.
     """
     x = conv(512, 3, activation="relu", name="block6_conv1")(features)  # 7 x 7 -> 5 x 5
     x = conv(512, 3, activation="relu", name="block6_conv2")(x)  # 5 x 5 -> 3 x 3
@@ -88,14 +99,17 @@ def stack_head(features, conv=layers.Conv2D, n_classes: int = len(CLASS_NAMES)):
 def build_head(
     side: int = 7, conv=layers.Conv2D, weights=None, n_classes: int = len(CLASS_NAMES)
 ) -> keras.Model:
-    """Build the part that is trained, from features (B, side, side, 512) to logits (B, C) float32.
+    """Build the part that is trained, to be fed with features.
 
     Args:
-        side: 7 or 6. The pool keeps the top left 2 x 2 of block6_conv2's 3 x 3 cells only, so the
-            last row and column of the features never count: 6 gives the same logits and gradients
-            as 7, with less to compute.
+        side: the side of the feature maps. The pool keeps the top left 2 x 2 of block6_conv2's 3 x
+            3 cells only, so the last row and column of the features never count: 6 gives the same
+            logits and gradients as 7, with less to compute.
         conv, n_classes: as in `stack_head`.
         weights: trained weights by name or path, see `load_head`; new weights without.
+
+    Returns:
+        a model from (B, side, side, 512) to logits (B, C) float32.
     """
     features = keras.Input((side, side, 512), name="features")
     head = keras.Model(features, stack_head(features, conv, n_classes), name="head")
@@ -103,12 +117,17 @@ def build_head(
 
 
 def load_head(model: keras.Model, weights) -> keras.Model:
-    """Give the layers of `build_head` or `build_classifier` trained weights; return the model.
+    """Give the stacked layers of a model trained weights, and return the model.
 
-    The weights are `real`, what experiment 1 learnt from real radiographs and what comes with the
-    package, see `pretrained.card`; or the path of a run's `head.weights.h5`, such as
-    `run.folder / "head.weights.h5"` of a run on phantoms. A `ValueError` says that there is no such
-    name and no such file, or that the file holds another model.
+    Args:
+        model: what `build_head` or `build_classifier` returns.
+        weights: `real`, what experiment 1 learnt from real radiographs and what comes with the
+            package, see `pretrained.card`; or the path of a run's `head.weights.h5`, such as
+            `run.folder / "head.weights.h5"` of a run on phantoms.
+
+    Raises:
+        ValueError: there is no such name and no such file; or the file holds another model.
+        PretrainedError: the package's own file is missing or damaged.
     """
     if str(weights) in TRAINED:
         return pretrained.fill(model, TRAINED[str(weights)])

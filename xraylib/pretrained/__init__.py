@@ -26,9 +26,10 @@ def names() -> list[str]:
 
 
 def card(name: str) -> dict:
-    """Return what is known of a model: what it is for, data, licences, command, figures, `sha256`.
+    """Return what is known of a model: the entries of `CARD_ENTRIES`, and `sha256`.
 
-    A `ValueError` says that there is no such model, and names those there are.
+    Raises:
+        ValueError: there is no such model; names those there are.
     """
     if name not in names():
         there = ", ".join(names()) or "none"
@@ -39,8 +40,11 @@ def card(name: str) -> dict:
 def load(name: str) -> dict[str, np.ndarray]:
     """Return a model's arrays by name, float32 where they are kept as float16.
 
-    Weights of a Keras layer are named `layer/0`, `layer/1`, in the order of its `get_weights`. A
-    `PretrainedError` says that its file is missing, or not the one that the card describes.
+    Weights of a Keras layer are named `layer/0`, `layer/1`, in the order of its `get_weights`.
+
+    Raises:
+        ValueError: there is no such model.
+        PretrainedError: its file is missing, or not the one that the card describes.
     """
     meant, path = card(name)["sha256"], FOLDER / f"{name}.npz"
     again = "install the package again, or check out this file again"
@@ -60,9 +64,14 @@ def load(name: str) -> dict[str, np.ndarray]:
 def fill(model, weights):
     """Give the layers of a Keras model trained weights, and return the model.
 
-    The weights are a name, as in `load`, or arrays named as `load` returns them. Layers that are
-    not named keep theirs, such as VGG16's. A `ValueError` says that there is no such name, or that
-    a layer is missing or of another shape.
+    Layers that are not named keep their weights, such as VGG16's.
+
+    Args:
+        model: has every layer that is named.
+        weights: a name, as in `load`; or arrays named as `load` returns them.
+
+    Raises:
+        ValueError: there is no such model; or a layer is missing or of another shape.
     """
     arrays = load(weights) if isinstance(weights, str) else weights
     for layer in dict.fromkeys(key.rpartition("/")[0] for key in arrays):

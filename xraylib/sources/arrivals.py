@@ -24,11 +24,18 @@ def sha256(path) -> str:
 
 
 def keep_small(original, target) -> tuple[int, int]:
-    """Write a radiograph as a small grey PNG, whole or not at all, that remembers its original.
+    """Write a radiograph as a small grey PNG that remembers its original.
 
-    Takes the path of a PNG, JPEG or DICOM file and that of the PNG, whose folder is made; returns
-    height and width of the original in pixels. `ImageError` says that the original cannot be read,
-    `WriteError` that the PNG cannot be written.
+    Args:
+        original: the path of a PNG, JPEG or DICOM file.
+        target: the path of the PNG to write, whole or not at all; its folder is made.
+
+    Returns:
+        height and width of the original in pixels.
+
+    Raises:
+        ImageError: the original cannot be read.
+        WriteError: the PNG cannot be written.
     """
     image = images.read_grey(original)
     height, width = image.shape

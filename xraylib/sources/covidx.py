@@ -59,7 +59,11 @@ def read_lists() -> pd.DataFrame:
 def leaked_images(manifest: pd.DataFrame, label: str = "COVID-19") -> tuple[int, int]:
     """Count the test images of a class whose patient also has images in training.
 
-    Returns how many leaked, and how many test images of the class there are.
+    Args:
+        manifest: a manifest with label, patient_id and `split` filled.
+
+    Returns:
+        how many leaked, and how many test images of the class there are.
     """
     test = manifest[(manifest.split == "test") & (manifest.label == label)]
     known = set(manifest.patient_id[manifest.split == "train"])
@@ -67,9 +71,10 @@ def leaked_images(manifest: pd.DataFrame, label: str = "COVID-19") -> tuple[int,
 
 
 def replay_split() -> pd.DataFrame:
-    """Split the published lists as the report's authors did, with their seed; as `read_lists`.
+    """Split the published lists as the report's authors did, with their seed.
 
-    Three images belong to no set: their `split` is "".
+    Returns:
+        the table of `read_lists` with the column `split`; three images belong to no set.
     """
     return data.split_images(read_lists(), RunConfig().seed)
 
@@ -251,7 +256,8 @@ def leave_out_repeats(rows: pd.DataFrame) -> pd.DataFrame:
 def read_table(path: Path, columns: tuple[str, ...], encoding: str = "utf8") -> pd.DataFrame:
     """Read metadata as text; headers of old snapshots (`Patientid`, ` url`) are normalised.
 
-    A `ValueError` names the columns that are missing.
+    Raises:
+        ValueError: a column is missing.
     """
     table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding=encoding)
     table.columns = [name.strip().lower() for name in table.columns]
@@ -287,7 +293,10 @@ def count_covidx() -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Returns:
         images by chosen_by (`lists` or `rules`), source and class; and what the rules leave out,
-        by source and reason. A `FileNotFoundError` says that lists or metadata are not there.
+        by source and reason.
+
+    Raises:
+        FileNotFoundError: the lists or the metadata of a source are not there.
     """
     lists, rules = by_lists(), by_rules()
     missing = set(NEEDED) - set(rules.source)

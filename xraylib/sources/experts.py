@@ -100,8 +100,10 @@ def lung_pairs(hospitals=tuple(LUNG_SETS), won_back: bool = True) -> pd.DataFram
         one row per pair: path, mask_path, patient_id, label, source (the hospital), heart ("in"
         where the lungs are drawn on behind the heart, "out" where they stop at it). Of the v7labs
         masks those that fit `darkcovidnet`'s copy of the image, and those that were won back,
-        which are written to `config.home("masks", "won_back")`. A `FileNotFoundError` names a set
-        that is missing.
+        which are written to `config.home("masks", "won_back")`.
+
+    Raises:
+        FileNotFoundError: a set is missing.
     """
     parts = []
     for hospital in hospitals:
@@ -150,8 +152,10 @@ def covid_marks() -> pd.DataFrame:
 
     Returns:
         one row per image: filename, path, patient_id, label, height and width in pixels, and for
-        each of `MARKS` a column `<mark>_path`, "" where nothing of the kind was marked. As every
-        set here, a `FileNotFoundError` where it is missing.
+        each of `MARKS` a column `<mark>_path`, "" where nothing of the kind was marked.
+
+    Raises:
+        FileNotFoundError: the set is missing.
     """
     table, place = read_set_table("radiologists", "covid_masks.csv"), home("data") / "radiologists"
     table["path"] = [str(place / "images" / name) for name in table.filename]
@@ -164,8 +168,12 @@ def covid_marks() -> pd.DataFrame:
 def nih_boxes() -> pd.DataFrame:
     """Return the boxes that radiologists drew around pneumonia in the NIH's images.
 
-    One row per box: filename (below `darkcovidnet`'s images), patient_id, and x, y, w, h, in
-    pixels of the original of `NIH_SIDE` x `NIH_SIDE`. Wang et al., "ChestX-ray8", CVPR (2017).
+    Returns:
+        one row per box: filename (below `darkcovidnet`'s images), patient_id, and x, y, w, h, in
+        pixels of the original of `NIH_SIDE` x `NIH_SIDE`. Wang et al., "ChestX-ray8", CVPR (2017).
+
+    Raises:
+        FileNotFoundError: the set is missing.
     """
     table = read_set_table("radiologists", "nih_boxes.csv")
     table = table[table.finding == "Pneumonia"].drop(columns="finding").reset_index(drop=True)
@@ -186,6 +194,9 @@ def nih_people() -> pd.DataFrame:
     """Return who lies in the 1,000 NIH images: filename, patient_id, label, age, sex, view.
 
     Ages are years; those above 120 in the NIH's table are slips, and NaN here.
+
+    Raises:
+        FileNotFoundError: the set is missing.
     """
     table = read_set_table("radiologists", "nih_people.csv")
     table["label"] = table.filename.str.split("/").str[0]
@@ -198,8 +209,12 @@ def nih_people() -> pd.DataFrame:
 def nih_adjudicated() -> pd.DataFrame:
     """Return the NIH images whose findings radiologists settled among themselves.
 
-    Columns: filename, label (mined from the report), patient_id, and opacity, nodule, pneumothorax,
-    fracture, bool. Majkowska et al., "Chest radiograph interpretation", Radiology 294 (2020).
+    Returns:
+        filename, label (mined from the report), patient_id, and opacity, nodule, pneumothorax,
+        fracture, bool. Majkowska et al., "Chest radiograph interpretation", Radiology 294 (2020).
+
+    Raises:
+        FileNotFoundError: the set is missing.
     """
     table = read_set_table("radiologists", "nih_adjudicated.csv")
     table[FINDINGS] = table[FINDINGS] == "YES"
@@ -208,10 +223,14 @@ def nih_adjudicated() -> pd.DataFrame:
 
 
 def find_cut(whole: np.ndarray, copy: np.ndarray) -> tuple[slice, slice] | None:
-    """Find the part of a whole image that a cropped and shrunk copy shows, both uint8 (H, W).
+    """Find the part of a whole image that a cropped and shrunk copy shows.
 
     The copy is shrunk to each size that it may have had and slid over the whole image (template
     matching by correlation); its proportions stay as they are.
+
+    Args:
+        whole: uint8 (H, W), the image as it was published.
+        copy: uint8 (h, w).
 
     Returns:
         rows and columns of the whole image; None where the best place correlates with the copy by
@@ -238,7 +257,10 @@ def won_back_masks() -> pd.DataFrame:
     Returns:
         one row per such mask whose published image is at hand: filename, patient_id, whole_path,
         whole_mask bool (H, W), cut (see `find_cut`), mask bool (h, w) for the copy, and reason:
-        why the mask cannot be used, or "". A `FileNotFoundError` names a set that is missing.
+        why the mask cannot be used, or "".
+
+    Raises:
+        FileNotFoundError: a set is missing.
     """
     copies = read_set_table("darkcovidnet", "metadata.csv")
     wholes = covid_marks().set_index("filename")  # the names are those of the copies

