@@ -9,7 +9,8 @@ import xraylib
 from xraylib.config import home
 
 PACKAGE = Path(xraylib.__file__).parent
-TOOLS = [Path(__file__).with_name(name) for name in ("build.py", "links.py")]  # write into a copy
+# what writes into a copy
+TOOLS = [Path(__file__).with_name(f"{name}.py") for name in ("build", "links", "pages")]
 CODE = (".py", ".csv", ".sha256", ".mplstyle", ".css", ".js")  # files that make up the package
 MADE_HERE = "phantom"  # data drawn by the book itself follow from the package's sources
 

@@ -24,10 +24,15 @@ from xraylib.metrics import Mean, bootstrap_mean, mcnemar, wilson_interval
 def energy_inside(heatmaps, masks) -> np.ndarray:
     """Return the share of a map's energy that lies inside a mask: lungs, lesion, marker.
 
-    Heatmaps, float (..., H, W), none below 0, and masks, bool of the same shape, give float (...),
-    0 to 1; NaN for a map of zeros or an empty mask. A flat map gets the mask's share of the image,
-    so compare with `masks.mean()` too. Wang et al., "Score-CAM", CVPR Workshops (2020), section 4.3
-    (energy-based pointing game).
+    A flat map gets the mask's share of the image, so compare with `masks.mean()` too.
+
+    Args:
+        heatmaps: float (..., H, W), none below 0.
+        masks: bool (..., H, W).
+
+    Returns:
+        float (...), 0 to 1; NaN for a map of zeros or an empty mask. Wang et al., "Score-CAM",
+        CVPR Workshops (2020), section 4.3 (energy-based pointing game).
     """
     heatmaps, masks = _same_shape(heatmaps, masks)
     inside = (heatmaps * masks).sum(axis=(-2, -1))
@@ -39,10 +44,16 @@ def energy_inside(heatmaps, masks) -> np.ndarray:
 def points_inside(heatmaps, masks) -> np.ndarray:
     """Return whether a map's highest point lies inside a mask: its mean is the pointing game.
 
-    Heatmaps and masks are as in `energy_inside`, and so is what is returned. Where several pixels
-    share the maximum, as at the border of an upscaled map, it is the share of them that is inside.
-    Zhang et al., "Top-down neural attention by excitation backprop", Int. J. Comput. Vis. 126
-    (2018), without a tolerance.
+    Where several pixels share the maximum, as at the border of an upscaled map, the share of them
+    that is inside.
+
+    Args:
+        heatmaps: float (..., H, W), none below 0.
+        masks: bool (..., H, W).
+
+    Returns:
+        float (...), 0 to 1; NaN for a map of zeros or an empty mask. Zhang et al., "Top-down neural
+        attention by excitation backprop", Int. J. Comput. Vis. 126 (2018), without a tolerance.
     """
     heatmaps, masks = _same_shape(heatmaps, masks)
     peak = heatmaps.max(axis=(-2, -1), keepdims=True)
@@ -65,10 +76,14 @@ class Curve:
 def deletion(probs: Callable, image, heatmap, class_id: int, steps: int = 32) -> Curve:
     """Take away the pixels that a map calls important first: a good map has a small area.
 
-    `probs` leads from images (B, H, W) to probabilities (B, classes), such as `Explainer.probs`.
-    The image is grey values (H, W), and what is taken away gets its mean; the heatmap is float (H,
-    W). Returns the curve of the class, with `steps` probabilities after the first. Petsiuk et al.,
-    "RISE", BMVC (2018), section 4.2.
+    Args:
+        probs: from images (B, H, W) to probabilities (B, classes), such as `Explainer.probs`.
+        image: grey values (H, W); what is taken away gets the image's mean.
+        heatmap: float (H, W).
+        steps: probabilities asked for on the way.
+
+    Returns:
+        the curve. Petsiuk et al., "RISE", BMVC (2018), section 4.2.
     """
     image = np.asarray(image, np.float32)
     return _replace_pixels(
@@ -128,9 +143,12 @@ def fill_in(image: np.ndarray, missing: np.ndarray, sweeps: int = 40) -> np.ndar
 def agreement(one, other) -> np.ndarray:
     """Return Spearman's rank correlation of maps: of two seeds, two methods, before and after.
 
-    Both are float (..., h, w); give cells, for upscaled pixels only repeat them. The correlation is
-    float (...), -1 to 1; NaN where a map is flat. Adebayo et al., "Sanity checks for saliency
-    maps", NeurIPS (2018).
+    Args:
+        one, other: float (..., h, w). Give cells: upscaled pixels only repeat them.
+
+    Returns:
+        float (...), -1 to 1; NaN where a map is flat. Adebayo et al., "Sanity checks for saliency
+        maps", NeurIPS (2018).
     """
     one, other = _same_shape(one, other)
     flat = (maps.reshape(-1, maps.shape[-2] * maps.shape[-1]) for maps in (one, other))
@@ -147,12 +165,18 @@ def randomise_from_top(
     """Destroy a copy of the model layer by layer from the top, and watch the maps change.
 
     A map that stays as it was does not show what the model has learnt. A layer is destroyed by
-    shuffling the values within each of its tensors, which keeps their distribution. The maps are
-    those at one layer, by one of `maps.METHODS`, of images (B, H, W) or (B, H, W, C), for a class
-    of each (B,).
+    shuffling the values within each of its tensors, which keeps their distribution.
 
-    Returns, by the name of the layer destroyed last, from the top down, the rank correlation with
-    the first maps, float (B,); NaN where a map is flat. Adebayo et al. (2018), section 3.1.
+    Args:
+        model: a model for an `Explainer`; it stays as it is.
+        images: (B, H, W) or (B, H, W, C).
+        class_ids: the class to explain for each image (B,).
+        layer: name of the convolution whose maps are compared.
+        method: one of `maps.METHODS`.
+
+    Returns:
+        by the name of the layer destroyed last, from the top down, the rank correlation with the
+        first maps, float (B,); NaN where a map is flat. Adebayo et al. (2018), section 3.1.
     """
     rng = np.random.default_rng(seed)
     copy = keras.models.clone_model(model)
@@ -172,9 +196,14 @@ def randomise_from_top(
 
 
 def random_maps(n: int, cells: tuple[int, int], size, seed: int = 0) -> np.ndarray:
-    """Return the floor of maps with random cells (h, w), as coarse as the maps they stand beside.
+    """Return the floor of maps with random cells, as coarse as the maps they stand beside.
 
-    The size is (H, W), or one number for a square; the maps are float32 (n, H, W), 0 to 1.
+    Args:
+        cells: (h, w), as of the layer in question.
+        size: (H, W), or one number for a square.
+
+    Returns:
+        float32 (n, H, W), 0 to 1.
     """
     return upscale(np.random.default_rng(seed).random((n, *cells)), size)
 
@@ -182,8 +211,11 @@ def random_maps(n: int, cells: tuple[int, int], size, seed: int = 0) -> np.ndarr
 def edge_maps(images) -> np.ndarray:
     """Return the floor of an edge detector: the length of Sobel's gradient.
 
-    Grey values (B, H, W) give float32 (B, H, W), 0 to 1. Adebayo et al. (2018) show how much edges
-    look like maps.
+    Args:
+        images: grey values (B, H, W).
+
+    Returns:
+        float32 (B, H, W), 0 to 1. Adebayo et al. (2018) show how much edges look like maps.
     """
     images = np.asarray(images, np.float32)
     edges = [np.hypot(*(cv2.Sobel(im, cv2.CV_32F, *d) for d in ((1, 0), (0, 1)))) for im in images]
@@ -249,9 +281,13 @@ def known_region(manifest: pd.DataFrame) -> str:
 
 
 def known_regions(row) -> dict[str, np.ndarray]:
-    """Return what is known of one image, a row of a manifest: lesion and marker, or else the lungs.
+    """Return what is known of one image of a manifest: lesion and marker, or else the lungs.
 
-    That is name -> mask bool (224, 224), for those that are not empty.
+    Args:
+        row: of a manifest.
+
+    Returns:
+        name -> mask bool (224, 224); only those that are not empty.
     """
     columns = {"lesion": "lesion_path", "marker": "marker_path"}
     if "lesion_path" not in row:
@@ -264,9 +300,13 @@ def known_regions(row) -> dict[str, np.ndarray]:
 def surest_calls(predictions: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
     """Return the right call of each class that a network is surest of, and its surest wrong call.
 
-    Predictions are path, label, prediction and a probability for each class, as a run keeps them.
-    Returns rows of the manifest of the same images, the last class first and the wrong call last,
-    with a column `title`; fewer where a class has no right call, or all of them are right.
+    Args:
+        predictions: path, label, prediction and a probability for each class, as a run keeps them.
+        manifest: of the same images.
+
+    Returns:
+        rows of the manifest, the last class first and the wrong call last, with a column `title`;
+        fewer where a class has no right call, or all of them are right.
     """
     surest = predictions.set_index("path")
     surest = surest.assign(sure=surest[list(CLASS_NAMES)].max(axis=1)).sort_values("sure")[::-1]
@@ -279,10 +319,15 @@ def surest_calls(predictions: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFr
 
 
 def unseen_cases(manifest: pd.DataFrame, region: str, n: int, seed: int = 0) -> Cases:
-    """Draw n images at most of the validation and test sets that have a region.
+    """Draw images of the validation and test sets that have a region.
 
-    The region is a column such as `lesion_path`, `marker_path` or `mask_path`; rows without a file
-    and empty masks are left out. A `ValueError` says that no image is left.
+    Args:
+        region: a column such as `lesion_path`, `marker_path` or `mask_path`; rows without a file
+            and empty masks are left out.
+        n: images at most.
+
+    Raises:
+        ValueError: no image is left.
     """
     rows = manifest[(manifest.split != "train") & (manifest[region] != "")]
     rows = rows.sample(frac=1, random_state=seed)
@@ -299,9 +344,13 @@ def unseen_cases(manifest: pd.DataFrame, region: str, n: int, seed: int = 0) -> 
 def mean_of_check(check: str, values, patients, seed: int = 0) -> Mean:
     """Return the mean of a check over images, and its 95 % interval.
 
-    Of the values, float (N,), NaN ones are left out; the patients (N,) are drawn again. A pointing
-    game that every image wins, or none, gets Wilson's interval of as many patients: drawing the
-    same again would give no width. The check is a key of `CHECKS`, or the name of another one.
+    Patients are drawn again. A pointing game that every image wins, or none, gets Wilson's interval
+    of as many patients: drawing the same again would give no width.
+
+    Args:
+        check: a key of `CHECKS`, or the name of another check.
+        values: float (N,), NaN ones are left out.
+        patients: the patient of each image (N,).
     """
     values, mean = np.asarray(values, float), bootstrap_mean(values, patients, seed=seed)
     if check != POINTING or mean.n == 0 or 0.5 <= np.nansum(values) <= mean.n - 0.5:
@@ -314,8 +363,15 @@ def mean_of_check(check: str, values, patients, seed: int = 0) -> Mean:
 def gain_of_check(check: str, values, floor, patients, seed: int = 0) -> tuple[float, ...]:
     """Return the mean difference to a floor on the same images, with its 95 % interval.
 
-    As `mean_of_check`; the floor is float (N,), too. Returns gain, low, high. Where no image tells
-    two pointing games apart, the ends are those of Wilson's interval of 0.
+    Where no image tells two pointing games apart, the ends are those of Wilson's interval of 0.
+
+    Args:
+        check, patients, seed: as in `mean_of_check`.
+        values: float (N,).
+        floor: float (N,), of the same images.
+
+    Returns:
+        gain, low, high.
     """
     difference = np.asarray(values, float) - floor
     gain = bootstrap_mean(difference, patients, seed=seed)
@@ -331,10 +387,14 @@ def layer_checks(
 ) -> pd.DataFrame:
     """Check the maps of the true classes at each layer, and both floors on the same images.
 
-    The method is one of `maps.METHODS`. Returns layer, maps (network, random map or edge detector),
-    check (energy inside or pointing game), value, low, high (95 %, see `mean_of_check`), n: those
-    not empty; and for the network gain, gain_low, gain_high: the mean difference to the stronger
-    floor on the same images, and for the pointing game p, McNemar's exact test of the two.
+    Args:
+        method: one of `maps.METHODS`.
+
+    Returns:
+        layer, maps (network, random map or edge detector), check (energy inside or pointing game),
+        value, low, high (95 %, see `mean_of_check`), n: those not empty; and for the network gain,
+        gain_low, gain_high: the mean difference to the stronger floor on the same images, and for
+        the pointing game p, McNemar's exact test of the two.
     """
     cells = explainer.explain(cases.images, cases.class_ids[:, None], layers, method)
     edges, rows = edge_maps(cases.images), []
@@ -371,8 +431,11 @@ def class_checks(
 ) -> pd.DataFrame:
     """As `layer_checks`, class by class: does it look at the lungs of the sick and of the healthy?
 
-    Region, n and seed are as in `unseen_cases`, n images of each class at most. Returns the rows of
-    `layer_checks`, with the column `class`.
+    Args:
+        region, n, seed: as in `unseen_cases`, n images of each class at most.
+
+    Returns:
+        the rows of `layer_checks`, with the column `class`.
     """
     parts = []
     for name in CLASS_NAMES:
@@ -384,8 +447,14 @@ def class_checks(
 def as_grid(table: pd.DataFrame, check: str, index="layer", percent: bool = True) -> pd.DataFrame:
     """Write one check of `layer_checks` or the like: one row per layer, one column per kind of map.
 
-    The table has its columns; `index` is the column whose values are the rows, or several. Returns
-    texts such as `29.8 [25.4, 34.2]`, in per cent if asked for, and the least n of the row.
+    Args:
+        table: what `layer_checks` returns, `class_checks` and others of their columns.
+        check: one in its column `check`.
+        index: the column whose values are the rows, or several.
+        percent: whether to write per cent.
+
+    Returns:
+        texts such as `29.8 [25.4, 34.2]`, and the least n of the row.
     """
     part = table[table.check == check]
     values = part[["value", "low", "high"]].to_numpy() * (100 if percent else 1)

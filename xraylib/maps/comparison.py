@@ -65,7 +65,9 @@ def called_right(explainer: Explainer, cases: Cases, n: int) -> Cases:
 def compare_methods(run: Run, cases: Cases, layer: str, seed: int = 0) -> Comparison:
     """Compare all methods, a random map and an edge detector on the same images.
 
-    Explained is the network of a run; the cases are those of `called_right`.
+    Args:
+        run: a run whose network is explained.
+        cases: what `called_right` returns.
     """
     fast = fast_explainer(run)
     cells, costs = explain_with(Explainer(run.load_model()), cases, layer, FORMULAS)
@@ -80,10 +82,14 @@ def compare_methods(run: Run, cases: Cases, layer: str, seed: int = 0) -> Compar
 def explain_with(
     explainer: Explainer, cases: Cases, layer: str, methods=METHODS
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
-    """Explain the true classes by some of `maps.METHODS`, and count what each of them costs.
+    """Explain the true classes by several methods, and count what each of them costs.
 
-    Returns for each method the cells, float32 (N, h, w); and a table with one row per method:
-    images that went forward and scores that went backward through the network, for one map.
+    Args:
+        methods: some of `maps.METHODS`.
+
+    Returns:
+        for each method the cells, float32 (N, h, w); and a table with one row per method: images
+        that went forward and scores that went backward through the network, for one map.
     """
     cells, costs = {}, {}
     for method in methods:
@@ -98,7 +104,8 @@ def explain_with(
 def with_floors(cells: dict[str, np.ndarray], cases: Cases, seed: int = 0) -> dict:
     """Return heatmaps (N, H, W) of each method, of random cells as many, and of an edge detector.
 
-    The cells are float (N, h, w), by method.
+    Args:
+        cells: by method, float (N, h, w).
     """
     shape = next(iter(cells.values())).shape[-2:]
     heatmaps = {method: upscale(maps, IMAGE_SIZE) for method, maps in cells.items()}
@@ -125,10 +132,14 @@ def draw_curves(explainer: Explainer, cases: Cases, heatmaps: dict) -> dict:
 def summarise_methods(cases: Cases, heatmaps: dict, drawn: dict, seed: int = 0) -> pd.DataFrame:
     """Summarise all checks of all maps, each also as its gain over random maps.
 
-    The heatmaps are those of `with_floors`, and what is drawn is that of `draw_curves`, for the
-    same cases. Returns maps, check (energy inside, pointing game, and the areas of `CURVES`),
-    value, low, high, n, and gain, gain_low, gain_high: the mean difference to the random map on the
-    same image. All intervals are at 95 %, see `maps.mean_of_check`.
+    Args:
+        heatmaps: what `with_floors` returns.
+        drawn: what `draw_curves` returns, for the same cases.
+
+    Returns:
+        maps, check (energy inside, pointing game, and the areas of `CURVES`), value, low, high,
+        n, and gain, gain_low, gain_high: the mean difference to the random map on the same
+        image. All intervals are at 95 %, see `maps.mean_of_check`.
     """
     scores = {
         (name, check): score(maps, cases.masks)
@@ -148,10 +159,14 @@ def summarise_methods(cases: Cases, heatmaps: dict, drawn: dict, seed: int = 0) 
 def seed_agreement(explainers, cases: Cases, layers, seed: int = 0) -> pd.DataFrame:
     """Say how far trainings that differ in their seed alone give the same map.
 
-    The explainers are of two networks or more, trained on the same images, none of them on the
-    cases. Returns layer, maps, check (rank correlation of Grad-CAM's cells), value, low, high, n.
-    The floors: two networks' maps of two *different* images, which agree as far as the networks
-    always look at the same place; and two random maps.
+    Args:
+        explainers: the explainers of two networks or more, trained on the same images.
+        cases: images that none of them has trained on.
+
+    Returns:
+        layer, maps, check (rank correlation of Grad-CAM's cells), value, low, high, n. The floors:
+        two networks' maps of two *different* images, which agree as far as the networks always
+        look at the same place; and two random maps.
     """
     rng, rows = np.random.default_rng(seed), []
     cells_of = [e.explain(cases.images, cases.class_ids[:, None], layers) for e in explainers]

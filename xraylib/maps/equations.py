@@ -122,10 +122,17 @@ METHODS = (*FORMULAS, "score_cam")
 def upscale(cells, size) -> np.ndarray:
     """Upscale cells to the image and normalise each map by its own maximum.
 
-    Bilinear between the centres of the cells, float (..., h, w); a `ValueError` says that one is
-    NaN or infinite. The size is (H, W) in pixels, or one number for a square. A map without any
-    positive value stays zero. Returns heatmaps, float32 (..., H, W), 0 to 1: comparable within a
-    map, not between maps.
+    Bilinear between the centres of the cells. A map without any positive value stays zero.
+
+    Args:
+        cells: float (..., h, w).
+        size: (H, W) in pixels, or one number for a square.
+
+    Returns:
+        heatmaps, float32 (..., H, W), 0 to 1: comparable within a map, not between maps.
+
+    Raises:
+        ValueError: a cell is NaN or infinite.
     """
     cells = np.maximum(check_finite(np.asarray(cells, np.float32), "cells"), 0)
     height, width = (size, size) if np.isscalar(size) else size

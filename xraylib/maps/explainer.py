@@ -146,8 +146,11 @@ class Explainer:
     def differentiate(self, images, class_id: int, layer: str) -> tuple[np.ndarray, np.ndarray]:
         """Return A and dY/dA of any number of images, see `maps.activations_and_gradients`.
 
-        Images as in `explain`, one class and one layer; two float32 arrays (B, h, w, K), as the
-        formulas take them.
+        Args:
+            images, class_id, layer: as in `explain`, one class and one layer.
+
+        Returns:
+            two float32 arrays (B, h, w, K), as the formulas take them.
         """
         self._check_layers([layer])
         images = self._batch(images)
@@ -275,9 +278,15 @@ def live_cells(explainer: Explainer, layer: str, images=None) -> np.ndarray:
     """Return the cells of a layer that reach any score: elsewhere the gradient is exactly 0.
 
     A pool that does not fit leaves cells out. The report's 2 x 2 pool on 3 x 3 cells takes the top
-    left 2 x 2 of `block6_conv2` only. Images are as in `Explainer.explain`; without, it is noise,
-    which stirs every cell of a fresh or a trained VGG16. Returns bool (h, w). Report, section 3.1
-    (the pool) and 3.5.
+    left 2 x 2 of `block6_conv2` only.
+
+    Args:
+        explainer: explains the model.
+        images: as in `Explainer.explain`; noise without, which stirs every cell of a fresh or a
+            trained VGG16.
+
+    Returns:
+        bool (h, w). Report, section 3.1 (the pool) and 3.5.
     """
     if images is None:
         shape = (4, *explainer.size, explainer.channels)
@@ -331,13 +340,21 @@ def noting(layers):
 
 
 def without_softmax(model: keras.Model, class_id: int | None = None) -> keras.Model:
-    """Return a model that ends before the softmax or sigmoid of another one, for `Explainer`.
+    """Return a model that ends before the softmax or sigmoid of another one.
 
-    The other one leads from images to probabilities (B, classes), or (B, 1) after a sigmoid. Layers
-    are shared, but for a last layer with the softmax inside, whose weights are copied. Of a model
-    with an independent sigmoid for each class, `class_id` is the one to keep: what is left is one
-    logit, two classes for `Explainer`, without it and with it. A `ValueError` says that no class is
-    named there, or that no such model can be made; build it with a last layer without activation.
+    Layers are shared, but for a last layer with the softmax inside, whose weights are copied.
+
+    Args:
+        model: from images to probabilities (B, classes), or (B, 1) after a sigmoid.
+        class_id: of a model with an independent sigmoid for each class, the one to keep: what is
+            left is one logit, two classes for `Explainer`, without it and with it.
+
+    Returns:
+        a model to scores, which `Explainer` takes.
+
+    Raises:
+        ValueError: no such model can be made; build it with a last layer without activation. Or
+            its sigmoids are independent, and no class is named.
     """
     ending = _ending(model)
     n = model.outputs[0].shape[-1]

@@ -83,10 +83,14 @@ def letters(width: float) -> float:
 
 
 def plot_images(images, titles=None, columns: int = 6, outlines=None, heat=None) -> plt.Figure:
-    """Show radiographs, uint8 (H, W) each, in a grid.
+    """Show radiographs in a grid.
 
-    `titles` stand above them. `outlines` are masks, bool (H, W) or None each, whose borders are
-    drawn; `heat` is maps, float (H, W), 0 to 1, that are laid over the images.
+    Args:
+        images: sequence of uint8 (H, W).
+        titles: text above each.
+        columns: images in a row.
+        outlines: sequence of bool (H, W) or None: masks whose borders are drawn.
+        heat: sequence of float (H, W), 0 to 1: maps laid over the images.
     """
     rows = -(-len(images) // columns)
     size, letter = (1.6 * columns, 1.85 * rows), letters(1.6 * columns)
@@ -108,7 +112,8 @@ def plot_images(images, titles=None, columns: int = 6, outlines=None, heat=None)
 def plot_confusion(matrices: dict) -> plt.Figure:
     """Show confusion matrices side by side, shaded by the share of each true class.
 
-    They are title -> counts (3, 3), rows true.
+    Args:
+        matrices: title -> counts (3, 3), rows true.
     """
     figure, axes = plt.subplots(
         1, len(matrices), figsize=(3.3 * len(matrices), 3.4), squeeze=False, sharey=True
@@ -133,7 +138,8 @@ def plot_confusion(matrices: dict) -> plt.Figure:
 def plot_history(history) -> plt.Figure:
     """Show loss and accuracy over the epochs, for training and validation.
 
-    The history is a table with epoch, loss, accuracy, val_loss, val_accuracy.
+    Args:
+        history: table with epoch, loss, accuracy, val_loss, val_accuracy.
     """
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.2))
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
@@ -149,8 +155,10 @@ def plot_history(history) -> plt.Figure:
 def plot_training_curves(table, points=None) -> plt.Figure:
     """Show accuracy and loss on the training images over the epochs: the report's Figure 6.
 
-    The table is that of `experiments.training_curves`. `points` are published values to mark, as
-    `report.FIGURE_6`: accuracy or loss -> epoch -> experiment -> value.
+    Args:
+        table: what `experiments.training_curves` returns: experiment, epoch, accuracy, loss.
+        points: published values to mark, as `report.FIGURE_6`: accuracy or loss -> epoch ->
+            experiment -> value.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
     for axis, name in zip(axes, ("accuracy", "loss"), strict=True):
@@ -164,7 +172,11 @@ def plot_training_curves(table, points=None) -> plt.Figure:
 
 
 def plot_batches(counts) -> plt.Figure:
-    """Show how many images of each class, one column each, stand in each batch, one row each."""
+    """Show how many images of each class stand in each batch.
+
+    Args:
+        counts: table with one row per batch and one column per class.
+    """
     figure, axis = plt.subplots(figsize=(7, 3))
     bottom = np.zeros(len(counts))
     for name in CLASS_NAMES:
@@ -204,7 +216,8 @@ def _draw_interval(axis, place: float, value: float, low: float, high: float) ->
 def plot_reliability(curves: dict) -> plt.Figure:
     """Show how often predictions are right, over how sure they are.
 
-    The curves are name -> (confidence, accuracy, counts), of `metrics.reliability_curve`.
+    Args:
+        curves: name -> (confidence, accuracy, counts), of `metrics.reliability_curve`.
     """
     figure, axes = plt.subplots(2, 1, figsize=(5, 4.2), sharex=True, height_ratios=(3, 1))
     axes[0].plot([0, 1], [0, 1], color="black", linestyle=":", marker="", label="calibrated")
@@ -226,7 +239,8 @@ def plot_reliability(curves: dict) -> plt.Figure:
 def plot_stack(shapes) -> plt.Figure:
     """Draw the layers of a network as boxes, as high as their maps and as wide as their depth.
 
-    A layer is (name, (h, w, channels), is_frozen).
+    Args:
+        shapes: sequence of (name, (h, w, channels), is_frozen).
     """
     figure, axis = plt.subplots(figsize=(9, 3.4))
     left = 0.0
@@ -284,7 +298,8 @@ def plot_grid(table) -> plt.Figure:
 def plot_effects(table) -> plt.Figure:
     """Show the factorial's effects with their intervals, one panel a measure.
 
-    The table is that of `experiments.factor_effects`: measure, factor, effect, low, high.
+    Args:
+        table: what `experiments.factor_effects` returns: measure, factor, effect, low, high.
     """
     measures = list(table.measure.unique())
     figure, axes = plt.subplots(1, len(measures), figsize=(9, 3.2), sharey=True)
@@ -323,8 +338,9 @@ VIEW_MARKS = ("o", "s", "^", "D")  # a second cue beside the colour
 def plot_hospitals(table) -> plt.Figure:
     """Show macro recall and false COVID-19 in hospitals left out, over the hospitals taught by.
 
-    The table is that of `make measure TABLE=hospitals_curve`: view, hospitals, seed, and both
-    figures with their ends. A mark is the mean of the seeds, a bar the widest of their intervals.
+    Args:
+        table: of `make measure TABLE=hospitals_curve`: view, hospitals, seed, and both figures with
+            their ends. A mark is the mean of the seeds, a bar the widest of their intervals.
     """
     figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.2), sharex=True)
     views = list(dict.fromkeys(table.view))
@@ -349,9 +365,10 @@ MEASURES = {"recall": "recall", "precision": "precision", "ece": "calibration er
 def plot_stacks(table, targets: dict | None = None) -> plt.Figure:
     """Show the accuracy of recipes, one row per recipe, one mark per way to fold.
 
-    The table is that of `studies.folds_table`. Accuracy and interval ends are averaged over the
-    seeds; each seed is a faint mark. `targets` are published accuracies to draw as lines, folds ->
-    accuracy.
+    Args:
+        table: what `studies.folds_table` returns: recipe, folds, accuracy, low, high, n, seed.
+            Accuracy and interval ends are averaged over the seeds; each seed is a faint mark.
+        targets: published accuracies to draw as lines, folds -> accuracy.
     """
     names = list(table.recipe.unique())
     figure, axis = plt.subplots(figsize=(8, 1.2 + 0.5 * len(names)))
@@ -385,7 +402,9 @@ def plot_stacks(table, targets: dict | None = None) -> plt.Figure:
 def plot_tuning(trials, importance) -> plt.Figure:
     """Show the losses of a study in order, and what its settings explain of them.
 
-    The trials are those of `studies.best_trials`, the importance that of `studies.importances`.
+    Args:
+        trials: what `studies.best_trials` returns: trial, state, loss.
+        importance: as `studies.importances` returns it, setting -> share.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
     marks = {"complete": ("#0072B2", "o"), "pruned": ("#999999", "x")}
@@ -414,7 +433,9 @@ def plot_tuning(trials, importance) -> plt.Figure:
 def plot_upsampling(table) -> plt.Figure:
     """Show recall, precision and calibration of COVID-19 over the rate, a panel each.
 
-    The table is that of `studies.upsampling_study`.
+    Args:
+        table: what `studies.upsampling_study` returns: rate, and each figure with its low and high
+            end.
     """
     figure, axes = plt.subplots(1, 3, figsize=(9, 3.2))
     for axis, (name, word) in zip(axes, MEASURES.items(), strict=True):
@@ -430,7 +451,8 @@ def plot_upsampling(table) -> plt.Figure:
 def plot_learning_curve(table) -> plt.Figure:
     """Show accuracy over the number of images trained on.
 
-    The table is that of `make measure TABLE=learning_curve`: images, accuracy, low, high.
+    Args:
+        table: of `make measure TABLE=learning_curve`: images, accuracy, low, high.
     """
     figure, axis = plt.subplots(figsize=(6, 3.4))
     spread = [table.accuracy - table.low, table.high - table.accuracy]

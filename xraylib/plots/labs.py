@@ -43,10 +43,16 @@ def make_lab(kind: str, question: str, data: dict, twin: str) -> Shown:
 
 
 def intervals_lab(n: int, first: int, second: int, both: int, question: str) -> Shown:
-    """Return the lab of two shares of the same n images: intervals, and the paired test.
+    """Return the lab of two shares of the same images: intervals, and the paired test.
 
-    `first` and `second` say on how many each of two networks is right, `both` on how many both are;
-    a `ValueError` says that these counts cannot be.
+    Args:
+        n: images.
+        first, second: on how many each of two networks is right.
+        both: on how many both are.
+        question: what to find out.
+
+    Raises:
+        ValueError: counts that cannot be.
     """
     if not max(0, first + second - n) <= both <= min(first, second) <= n:
         raise ValueError(f"both right on {both} of {n} images, and alone on {first} and {second}")
@@ -66,8 +72,10 @@ def _ends(k: int, n: int) -> dict:
 def threshold_lab(predicted: dict, counted: dict, question: str) -> Shown:
     """Return the lab of cut and prevalence.
 
-    `predicted` is name -> (probabilities of COVID-19 (N,), class ids (N,)); `counted`, which have
-    no cut to move, name -> confusion counts (3, 3), rows true.
+    Args:
+        predicted: name -> (probabilities of COVID-19 (N,), class ids (N,)).
+        counted: name -> confusion counts (3, 3), rows true: these have no cut to move.
+        question: what to find out.
     """
     sets, rows = [], {}
     for name, (probs, labels) in predicted.items():
@@ -95,9 +103,12 @@ def _rates(found: int, alarms: int, n_sick: int, n_well: int) -> dict:
 
 
 def mask_lab(image, mask, question: str) -> Shown:
-    """Return the lab of a true lung mask, bool (H, W), that is moved and grown.
+    """Return the lab of a lung mask that is moved and grown.
 
-    The image is uint8 (H, W).
+    Args:
+        image: uint8 (H, W).
+        mask: bool (H, W), the true one.
+        question: what to find out.
     """
     small = images.resize(np.asarray(image), SIDE)
     truth = images.resize(np.asarray(mask, bool), SIDE).astype(np.uint8)
@@ -118,9 +129,13 @@ def roulette_lab(manifest, pictures, share: float, question: str) -> Shown:
     """Return the lab of random splits, by image or by patient, judged by nearest neighbours.
 
     A nearest neighbour needs no training, so the page can judge every draw: a test image takes the
-    class of the training image that looks most like it. The manifest has one row per image, with
-    label and patient_id; the pictures are the images, small, uint8 (N, h, w); `share` of them is
-    for the test.
+    class of the training image that looks most like it.
+
+    Args:
+        manifest: one row per image, with label and patient_id.
+        pictures: uint8 (N, h, w), the images, small.
+        share: of the images that are for the test.
+        question: what to find out.
     """
     flat = np.asarray(pictures, dtype=np.float32).reshape(len(pictures), -1)
     flat = (flat - flat.mean(axis=1, keepdims=True)) / (flat.std(axis=1, keepdims=True) + 1e-6)
@@ -143,10 +158,14 @@ def roulette_lab(manifest, pictures, share: float, question: str) -> Shown:
 
 
 def cells_lab(image, live, layer: str, reach: dict, question: str) -> Shown:
-    """Return the lab of live and dead cells of a layer.
+    """Return the lab of live and dead cells.
 
-    The image is uint8 (H, W). `live`, bool (h, w), says which cells reach the answer, `reach` what
-    a cell sees, in pixels: `start` of the first one, `stride` and `size`.
+    Args:
+        image: uint8 (H, W).
+        live: bool (h, w): which cells of the layer reach the answer.
+        layer: its name.
+        reach: what a cell sees, in pixels: `start` of the first one, `stride` and `size`.
+        question: what to find out.
     """
     live, image = np.asarray(live, bool), np.asarray(image)
     names = [f"column {k + 1}" for k in range(live.shape[1])]
@@ -162,9 +181,12 @@ def counterfactual_lab(
 ) -> Shown:
     """Return the lab of one patient with hospital, marker and lesion switched on and off.
 
-    `pictures` is (hospital, marker, lesion), each 0 or 1 -> uint8 (H, W); `probs` likewise -> for
-    each network float (3,); `maps` likewise -> for each network the cells of its map, float (h, w).
-    `names` is `networks` and `hospitals` -> what they are called, `asked` -> the class of the maps.
+    Args:
+        pictures: (hospital, marker, lesion), each 0 or 1 -> uint8 (H, W).
+        probs: likewise -> for each network float (3,).
+        maps: likewise -> for each network the cells of its map, float (h, w).
+        names: `networks` and `hospitals` -> what they are called, `asked` -> the class of the maps.
+        question: what to find out.
     """
     asked, shown, rows = CLASS_NAMES.index(names["asked"]), {}, {}
     for key, image in pictures.items():

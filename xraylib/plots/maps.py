@@ -22,8 +22,9 @@ def _show_cells(axis, cells) -> None:
 def plot_maps(rows, outlines=None) -> plt.Figure:
     """Show maps as radiograph | true cells | overlay, one row per map.
 
-    A row is (title, image uint8 (H, W), cells float (h, w)); `outlines`, bool (H, W) for each, are
-    known regions whose borders are drawn.
+    Args:
+        rows: sequence of (title, image uint8 (H, W), cells float (h, w)).
+        outlines: bool (H, W) for each row: known regions whose borders are drawn.
     """
     height = 1.85 * len(rows) + 0.3
     figure, axes = plt.subplots(len(rows), 3, figsize=(6.3, height), squeeze=False)
@@ -44,8 +45,10 @@ def plot_maps(rows, outlines=None) -> plt.Figure:
 def plot_colour_scales(image, cells, live) -> plt.Figure:
     """Show one map in the report's red to blue, in this book's colours, and what of it is live.
 
-    The image is uint8 (H, W), its cells float (h, w); those that reach the score are `live`, bool
-    (h, w).
+    Args:
+        image: uint8 (H, W).
+        cells: float (h, w).
+        live: bool (h, w), the cells that reach the score.
     """
     figure, axes = plt.subplots(1, 3, figsize=(8.4, 3.0))
     for axis, colours in zip(axes, ("jet", "inferno"), strict=False):
@@ -66,9 +69,12 @@ def plot_colour_scales(image, cells, live) -> plt.Figure:
 def plot_map_grid(images, names, maps, notes=None, outlines=None) -> plt.Figure:
     """Show several maps of each image: the radiograph, then true cells | overlay for each kind.
 
-    The images, uint8 (N, H, W), are a row each, and `names` says what they are. `maps` is name of
-    the kind, such as a method or a network -> cells float (N, h, w), and `notes` likewise texts
-    (N,) below the overlays. `outlines`, bool (N, H, W), are known regions whose borders are drawn.
+    Args:
+        images: uint8 (N, H, W), a row each.
+        names: what each image is (N,).
+        maps: name of the kind, such as a method or a network -> cells float (N, h, w).
+        notes: likewise -> texts (N,) below the overlays.
+        outlines: bool (N, H, W), known regions whose borders are drawn.
     """
     columns = 1 + 2 * len(maps)
     size = 1.35 * columns, 1.45 * len(images) + 0.5
@@ -95,8 +101,9 @@ def plot_map_grid(images, names, maps, notes=None, outlines=None) -> plt.Figure:
 def plot_curves(drawn: dict, styles: dict) -> plt.Figure:
     """Show mean insertion and deletion curves, one line per kind of map.
 
-    `drawn` is what `maps.draw_curves` returns; `styles` says what each kind is called in the
-    legend, in order.
+    Args:
+        drawn: what `maps.draw_curves` returns.
+        styles: what each kind of map is called in the legend, in order.
     """
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 4.4), sharey=True)
     for axis, check in zip(axes, ("insertion", "deletion"), strict=True):
@@ -114,8 +121,10 @@ def plot_curves(drawn: dict, styles: dict) -> plt.Figure:
 def plot_layer_checks(table, check: str, region: str) -> plt.Figure:
     """Show one check of the maps at each layer, with intervals, beside its floors.
 
-    The table is that of `maps.layer_checks`, whose column `maps` names the lines; the region is
-    what the maps should lie in.
+    Args:
+        table: what `maps.layer_checks` returns; `maps` names the lines.
+        check: which of its checks.
+        region: what the maps should lie in.
     """
     figure, axis = plt.subplots(figsize=(7.2, 3.4))
     part = table[table.check == check]
@@ -134,7 +143,10 @@ def plot_layer_checks(table, check: str, region: str) -> plt.Figure:
 def plot_randomisation(correlations: dict, layer: str) -> plt.Figure:
     """Show how maps change while a model is destroyed layer by layer from the top.
 
-    The correlations are those of `maps.randomise_from_top`; the maps are taken at one layer.
+    Args:
+        correlations: name of the layer destroyed last -> rank correlation with the first maps,
+            float (B,), from the top down.
+        layer: where the maps are taken.
     """
     figure, axis = plt.subplots(figsize=(7.2, 3.2))
     places = range(1, len(correlations) + 1)
@@ -164,10 +176,14 @@ def _finish(figure, axes) -> None:
 
 
 def plot_patches(rows, patches, n: int = 8) -> plt.Figure:
-    """Show concepts by their n most typical patches, one row per concept.
+    """Show concepts by their most typical patches, one row per concept.
 
-    Of each image at most one patch is shown, so that a row shows what images share. A row is
-    (title, concept); the concepts' places refer to `patches`, a `studies.Patches`.
+    Of each image at most one patch is shown, so that a row shows what images share.
+
+    Args:
+        rows: sequence of (title, concept).
+        patches: the `studies.Patches` that the concepts' places refer to.
+        n: patches in a row.
     """
     figure, axes = plt.subplots(len(rows), n, figsize=(7.2, 0.85 * len(rows) + 0.2), squeeze=False)
     for line, (title, concept) in zip(axes, rows, strict=True):
@@ -184,8 +200,9 @@ def plot_patches(rows, patches, n: int = 8) -> plt.Figure:
 def plot_sensitivity(table, names=None) -> plt.Figure:
     """Show the sensitivity of a class score to each concept, beside random concepts.
 
-    The table has the rows of one class of `studies.score_networks`, of one or several networks;
-    `names` is concept -> what it shows, written behind its own name.
+    Args:
+        table: rows of one class of `studies.score_networks`, of one or several networks.
+        names: concept -> what it shows, written behind its own name.
     """
     names, order = names or {}, table.concept.unique()[::-1].tolist()
     figure, axis = plt.subplots(figsize=(7.2, 0.3 * len(order) + 1.3))

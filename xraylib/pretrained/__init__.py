@@ -26,7 +26,7 @@ def names() -> list[str]:
 
 
 def card(name: str) -> dict:
-    """Return what is known of a model: the entries of `CARD_ENTRIES`, and `sha256`.
+    """Return what is known of a model: what taught it, its terms, its figures, `sha256` and more.
 
     Raises:
         ValueError: there is no such model; names those there are.

@@ -33,7 +33,8 @@ def tables_folder(profile: str) -> Path:
 def save_table(table: pd.DataFrame, profile: str, name: str, command: str = "") -> None:
     """Write a table as CSV, whole or not at all, with the day, machine and command of the run.
 
-    The command is what was typed; without, the book was built.
+    Args:
+        command: what was typed; without, the book was built.
     """
     stamped = table.assign(
         date=date.today().isoformat(),
@@ -46,9 +47,12 @@ def save_table(table: pd.DataFrame, profile: str, name: str, command: str = "") 
 
 
 def load_table(profile: str, name: str) -> pd.DataFrame:
-    """Read a table that an earlier run wrote; a `FileNotFoundError` says that there was none.
+    """Read a table that an earlier run wrote.
 
     Those of the profile `real` come with the package, so that every reader can see them.
+
+    Raises:
+        FileNotFoundError: no run of that profile has written it.
     """
     path = tables_folder(profile) / f"{name}.csv"
     if not path.exists() and profile == "real":
@@ -84,7 +88,11 @@ class Shown:
 
 
 def percent(value: float, low: float | None = None, high: float | None = None) -> str:
-    """Write a share, 0 to 1, in per cent, with the ends of its interval where there is one.
+    """Write a share in per cent, with its interval where there is one.
+
+    Args:
+        value: 0 to 1.
+        low, high: the ends of its interval, 0 to 1.
 
     >>> percent(0.803), percent(0.803, 0.779, 0.826)
     ('80.3 %', '80.3 % [77.9, 82.6]')
@@ -94,9 +102,11 @@ def percent(value: float, low: float | None = None, high: float | None = None) -
 
 
 def figure_text(row, name: str) -> str:
-    """Write one figure of a results table, such as `accuracy`, and its interval, in per cent.
+    """Write one figure of a results table and its interval, in per cent.
 
-    The row has `name`, `name low` and `name high`, as `metrics.figures_row` gives them.
+    Args:
+        row: a row with `name`, `name low` and `name high`, as `metrics.figures_row` gives them.
+        name: the name of the figure, such as `accuracy`.
     """
     return percent(row[name], row[f"{name} low"], row[f"{name} high"])
 
@@ -104,8 +114,10 @@ def figure_text(row, name: str) -> str:
 def change_text(name: str, change: float, low: float, high: float) -> str:
     """Say in words what a change does to a figure of merit, in points (per cent of all images).
 
-    The change is the difference of two shares, -1 to 1. If 0 lies between the ends of its interval,
-    no direction is claimed.
+    Args:
+        name: the figure, such as `accuracy`.
+        change: the difference of two shares, -1 to 1.
+        low, high: the ends of its interval. If 0 lies between them, no direction is claimed.
 
     >>> change_text("accuracy", -0.026, -0.048, -0.005)
     'accuracy falls by 2.6 points [0.5, 4.8]'
@@ -125,6 +137,9 @@ def glue(**texts: str) -> None:
     """Keep texts under their names, for the prose of any page of the book.
 
     A page takes one with the role `glue:text`, as `notebooks/04_results.ipynb::name:s`.
+
+    Args:
+        texts: name -> what the page shall say.
     """
     for name, text in texts.items():
         scrap = {"name": name, "mime_prefix": GLUED}
@@ -132,16 +147,26 @@ def glue(**texts: str) -> None:
 
 
 def say(text: str) -> None:
-    """Show a conclusion, in Markdown, whose words and numbers its cell has computed."""
+    """Show a conclusion whose words and numbers its cell has computed.
+
+    Args:
+        text: Markdown, a sentence or two.
+    """
     display(Markdown(text))
 
 
 def report_box(said: str, found: str, **texts: str) -> None:
     """Show what the report said beside what this run found, and glue the numbers.
 
-    It is an output and not prose, so that the numbers stand in it wherever the notebook runs. Both
-    texts name in braces the numbers in `texts`; a `ValueError` lists names without a number, and
-    numbers that no text names.
+    It is an output and not prose, so that the numbers stand in it wherever the notebook runs.
+
+    Args:
+        said: what the report said, with the names of numbers in braces.
+        found: what this run found, likewise.
+        texts: name -> number as text, each of them used.
+
+    Raises:
+        ValueError: a name without a number, or a number that is not used.
     """
     wanted = {name for part in (said, found) for _, name, _, _ in Formatter().parse(part) if name}
     if wanted != set(texts):

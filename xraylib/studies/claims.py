@@ -33,8 +33,9 @@ class Judged(NamedTuple):
 def judge_claims() -> pd.DataFrame:
     """Judge every claim of the report.
 
-    Returns the claims with two more columns: verdict, one of `VERDICTS`, and number, what decides
-    it. A claim that nothing here can decide, or whose run is still missing, is `OPEN`.
+    Returns:
+        the claims with two more columns: verdict, one of `VERDICTS`, and number, what decides it.
+        A claim that nothing here can decide, or whose run is still missing, is `OPEN`.
     """
     claims = report.load_claims()
     judged = [judge_claim(*row) for row in claims[["decided_by", "of"]].itertuples(index=False)]
@@ -42,10 +43,11 @@ def judge_claims() -> pd.DataFrame:
 
 
 def judge_claim(decided_by: str, of: str) -> Judged:
-    """Judge one claim by a function of this file in `DECIDERS`, or leave it `OPEN`.
+    """Judge one claim.
 
-    `of` is the function's arguments, split at semicolons; where `decided_by` is "", why nothing
-    decides the claim.
+    Args:
+        decided_by: name of a function of this file in `DECIDERS`; "" if nothing decides it.
+        of: its arguments, split at semicolons; or why nothing decides the claim.
     """
     if not decided_by:
         return Judged(OPEN, of)
@@ -900,10 +902,14 @@ FILTER = """
 
 
 def claims_page(judged: pd.DataFrame) -> report.Shown:
-    """Return what shows the claims, as `judge_claims` gives them, each with a link to its cell.
+    """Return what shows the claims with their verdicts, each with a link to its cell.
 
-    It is a list that is read without a script, a section unfolding at a time; with one, claims can
-    be chosen by section and by verdict.
+    Args:
+        judged: as `judge_claims` gives.
+
+    Returns:
+        an object that a notebook shows: a list that is read without a script, a section unfolding
+        at a time; with one, claims can be chosen by section and by verdict.
     """
     choices = "".join(
         f'<label>{name} <select name="{name}"><option value="">all</option>'

@@ -73,9 +73,13 @@ class Patches:
         return resize(shown[top : top + tall, left : left + wide], side)
 
     def share_inside(self, masks) -> np.ndarray:
-        """Return the share of each patch's pixels that lies in its image's mask, float (n,).
+        """Return the share of each patch's pixels that lies in its image's mask.
 
-        The masks are bool (N, H, W), one for each image.
+        Args:
+            masks: bool (N, H, W), one for each image.
+
+        Returns:
+            float (n,), 0 to 1.
         """
         if np.shape(masks) != self.images.shape:
             raise ValueError(f"found masks {np.shape(masks)} for images {self.images.shape}")
@@ -89,11 +93,18 @@ class Patches:
 
 
 def cut_patches(images, scales=PATCH_SCALES) -> Patches:
-    """Cut images into superpixels, at each scale about so many an image.
+    """Cut images into superpixels at several scales.
 
-    The images are uint8 (N, H, W); a `ValueError` says that they are not, or that there is none.
-    What a coarser scale has already given is left out. Ghorbani et al. (2019), section 3, step 1;
-    the superpixels are SLIC's (Achanta et al., 2012).
+    Args:
+        images: uint8 (N, H, W).
+        scales: superpixels an image, about, at each scale.
+
+    Returns:
+        the patches; what a coarser scale has already given is left out. Ghorbani et al. (2019),
+        section 3, step 1; the superpixels are SLIC's (Achanta et al., 2012).
+
+    Raises:
+        ValueError: the images are not uint8 (N, H, W), or there is none.
     """
     images = np.asarray(images)
     if images.ndim != 3 or images.dtype != np.uint8 or len(images) == 0:
@@ -188,12 +199,20 @@ class Concept:
 def find_concepts(
     acts, image_ids, places, name: str, n_clusters: int = 25, least=20, most=40, seed=0
 ) -> list[Concept]:
-    """Cluster patches and keep the clusters that several images share, the largest first.
+    """Cluster patches and keep the clusters that several images share.
 
-    All patches have activations, float (n, K), and an image (n,); those at the places, int (m,),
-    are clustered, such as those of one class. A cluster must have `least` patches, and the `most`
-    nearest to its centre stand for the concept. A `ValueError` says that there are too few patches
-    to give one cluster of the least size. Ghorbani et al. (2019), section 3, step 2.
+    Args:
+        acts: activations of all patches, float (n, K).
+        image_ids: the image of each patch (n,).
+        places: the places of the patches to cluster, such as those of one class, int (m,).
+        least: patches that a cluster must have.
+        most: patches that stand for a concept: those nearest to the centre.
+
+    Returns:
+        the concepts, the largest cluster first. Ghorbani et al. (2019), section 3, step 2.
+
+    Raises:
+        ValueError: there are too few patches to give one cluster of the least size.
     """
     acts, places = np.asarray(acts), np.asarray(places)
     if len(places) < max(n_clusters, 2 * least):
@@ -235,11 +254,15 @@ def region_overlaps(
 ) -> pd.DataFrame:
     """Hold concepts against what is known of the images: lesion, marker, lungs.
 
-    The regions are name -> masks bool (N, H, W) of all images; the patients of the images (N,) are
-    for the intervals. Returns concept, region; share of the pixels of a concept's patch that lies
-    in the region, mean over the patches, with low and high (95 %, patients drawn again); base,
-    base_low and base_high, the same over all patches of the class; found: whether the share's
-    interval lies above the base's.
+    Args:
+        regions: name -> masks bool (N, H, W) of all images.
+        patients: the patients of each image (N,), for the intervals.
+
+    Returns:
+        concept, region; share of the pixels of a concept's patch that lies in the region, mean
+        over the patches, with low and high (95 %, patients drawn again); base, base_low and
+        base_high, the same over all patches of the class; found: whether the share's interval
+        lies above the base's.
     """
     patients = np.arange(len(patches.images)) if patients is None else np.asarray(patients)
     of_patch, rows = patients[patches.image_ids], []
@@ -474,10 +497,16 @@ def discover_concepts(
 ) -> Discovery:
     """Cut images into patches and find the concepts of each class among them.
 
-    The rows are those of a manifest; some twenty images a class are enough. The layers of VGG16 are
-    frozen, so the concepts are the same for every head on top of it; the scaling is that of the
-    networks in question, see `network.build_base`. For the rest see `studies.cut_patches` and
-    `studies.find_concepts`, whose `ValueError` says that a class has too few patches.
+    The layers of VGG16 are frozen, so the concepts are the same for every head on top of it.
+
+    Args:
+        rows: the rows of a manifest; some twenty images a class are enough.
+        scaling: the scaling of the networks in question, see `network.build_base`.
+        scales: see `studies.cut_patches`.
+        n_clusters, least: see `studies.find_concepts`.
+
+    Raises:
+        ValueError: a class has too few patches.
     """
     images = np.stack([resize(read_grey(path), IMAGE_SIZE) for path in rows.path])
     patches = cut_patches(images, scales)
@@ -502,7 +531,9 @@ def region_masks(rows: pd.DataFrame, column: str) -> np.ndarray:
 def compare_with_regions(discovery: Discovery, columns: dict, seed: int = 0) -> pd.DataFrame:
     """Hold all concepts against known regions: a table of `studies.region_overlaps`.
 
-    The columns are name of the region -> column of the masks, such as `lesion_path`.
+    Args:
+        discovery: what `discover_concepts` returns.
+        columns: name of the region -> column of the masks, such as `lesion_path`.
     """
     regions = {name: region_masks(discovery.rows, column) for name, column in columns.items()}
     every = [concept for part in discovery.concepts.values() for concept in part]
@@ -520,9 +551,13 @@ def name_concepts(overlaps: pd.DataFrame) -> dict[str, str]:
 def score_networks(discovery: Discovery, explainers: dict[str, Explainer], seed: int = 0):
     """Ask networks what their class scores owe to the concepts of each class.
 
-    The explainers are name of the network -> its explainer. Returns a table: class, network, the
-    columns of `studies.score_concepts`, random_low and random_high of `random_range`, alarms_splits
-    and alarms of `false_alarms`.
+    Args:
+        discovery: what `discover_concepts` returns.
+        explainers: name of the network -> its explainer.
+
+    Returns:
+        a table: class, network, the columns of `studies.score_concepts`, random_low and
+        random_high of `random_range`, alarms_splits and alarms of `false_alarms`.
     """
     class_ids, parts = data.label_ids(discovery.rows), []
     for class_id, members in discovery.concepts.items():

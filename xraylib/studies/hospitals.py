@@ -53,10 +53,15 @@ def pooled_features(manifest: pd.DataFrame, view: Preprocessing) -> np.ndarray:
     Blocks 2 to 5 speak of ever larger things, from edges to shapes. Their maps are averaged over
     all places, so that what is seen counts and not where; the square root keeps a few strong
     answers from drowning the rest. The means of a block are then measured from their own mean, in
-    their own standard deviation: how strongly the whole block answers says more of the film than of
-    the lungs.
+    their own standard deviation: how strongly the whole block answers says more of the film than
+    of the lungs.
 
-    The manifest has masks where the view, see `VIEWS`, needs them. Returns float32 (N, 1408).
+    Args:
+        manifest: N rows, with masks where the view needs them.
+        view: see `VIEWS`.
+
+    Returns:
+        float32 (N, 1408).
     """
     settings = network.FeatureSettings(view, "vgg16", taps=tuple(POOLS))
     target = home("features") / f"described-{network.content_key(manifest, settings)}.npy"
@@ -106,7 +111,14 @@ def build_describer(size: int = SIZE) -> keras.Model:
 
 
 def usable_mask(mask: np.ndarray) -> np.ndarray:
-    """Return a mask, bool (H, W), or a central box in place of one that cannot be both lungs."""
+    """Return a mask, or a central box in place of one that cannot be both lungs.
+
+    Args:
+        mask: bool (H, W), predicted.
+
+    Returns:
+        bool (H, W), never empty.
+    """
     if not lungs.flag_share(float(mask.mean())):
         return mask
     height, width = mask.shape
@@ -118,10 +130,14 @@ def usable_mask(mask: np.ndarray) -> np.ndarray:
 def which_hospital(features, manifest: pd.DataFrame, seed: int = 0) -> dict:
     """Measure how well features of normal lungs tell the hospital: no disease can help there.
 
-    The features are float32 (N, D), of any step on the way to the answer; the seed is that of the
-    folds by patient, and of the bootstrap. Returns hospitals, their number; n; patients; recall,
-    the mean over the hospitals, of a linear classifier in `FOLDS` folds by patient; low, high (95
-    %, by patient); chance.
+    Args:
+        features: float32 (N, D), or of any step on the way to the answer.
+        manifest: the N rows.
+        seed: of the folds by patient, and of the bootstrap.
+
+    Returns:
+        hospitals, their number; n; patients; recall, the mean over the hospitals, of a linear
+        classifier in `FOLDS` folds by patient; low, high (95 %, by patient); chance.
     """
     normal = (manifest.label == CLASS_NAMES[0]).to_numpy()
     x, rows = features[normal], manifest[normal]

@@ -166,10 +166,13 @@ def cross_validate_recipe(
 ) -> pd.DataFrame:
     """Judge a recipe in folds, or load what an earlier run of the same left.
 
-    The configuration says `folds`, `split_by`, `seed`; for the report's head all of its settings.
-    `features` returns those of the manifest, where the caller has them already; it is called only
-    if the result is not kept yet. Returns predictions as of `experiments.cross_validate`, with the
-    column `fold` from 0.
+    Args:
+        config: `folds`, `split_by`, `seed`; for the report's head all of its settings.
+        features: the features of the manifest, where the caller has them already; they are asked
+            for only if the result is not kept yet.
+
+    Returns:
+        predictions as of `experiments.cross_validate`, with the column `fold` from 0.
     """
     if recipe.kind == "report_head":
         return experiments.cross_validate(experiments.EXPERIMENTS[1], manifest, config.for_folds())
@@ -219,8 +222,13 @@ def folds_table(
 ) -> pd.DataFrame:
     """Return the accuracy of recipes in image-level and patient-level folds.
 
-    The configuration says `folds` and the first of `n_seeds` fold seeds. Returns recipe, folds
-    (`image` or `patient`), accuracy, low, high (95 % Wilson), n, seed.
+    Args:
+        recipes: sequence of `Recipe`.
+        config: `folds` and the first fold seed.
+        n_seeds: fold seeds, counted up from the configuration's.
+
+    Returns:
+        recipe, folds (`image` or `patient`), accuracy, low, high (95 % Wilson), n, seed.
     """
     rows = []
     for recipe in recipes:

@@ -47,14 +47,18 @@ def run_study(
 ) -> optuna.Study:
     """Search the settings of Table 3 for the report's head, going on where a process stopped.
 
-    A trial trains on the training images of one split and is judged by the negative log likelihood
-    on its validation images; the split's test images are never looked at. A trial that is worse
-    than the median of the earlier ones at the same epoch is given up. The first trial is Table 3
-    itself; in the end the study has `n_trials`, given up ones included.
+    A trial trains on the training images of one split and is judged by the negative log
+    likelihood on its validation images; the split's test images are never looked at. A trial
+    that is worse than the median of the earlier ones at the same epoch is given up. The first
+    trial is Table 3 itself.
 
-    The configuration says `seed` and `split_by` of the split, and the settings that are not
-    searched. The study's journal lies under its name in `studies` in `XRAYLIB_HOME`. See
-    `best_trials` and `judge_best`. Akiba et al., "Optuna" (2019).
+    Args:
+        config: `seed` and `split_by` of the split; the settings that are not searched.
+        n_trials: that the study has in the end, given up ones included.
+        name: the name of the study; its journal lies in `studies` in `XRAYLIB_HOME`.
+
+    Returns:
+        the study; see `best_trials` and `judge_best`. Akiba et al., "Optuna" (2019).
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     part = data.split_manifest(manifest, config)
@@ -103,11 +107,15 @@ class Watch(keras.callbacks.Callback):
 
 
 def judge_best(searched: optuna.Study, manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
-    """Judge the best trial of a study against Table 3, on the test images that chose nothing.
+    """Judge the best trial against Table 3, on the test images that chose nothing.
 
-    Manifest and configuration are those of `run_study`. Returns two rows, settings `Table 3` and
-    `tuned`: accuracy, low, high (95 % Wilson), n, p (McNemar's exact test against Table 3 on the
-    same images; NaN in its own row), seed.
+    Args:
+        searched: what `run_study` returns, for the same manifest and settings.
+        config: as in `run_study`.
+
+    Returns:
+        two rows, settings `Table 3` and `tuned`: accuracy, low, high (95 % Wilson), n, p (McNemar's
+        exact test against Table 3 on the same images; NaN in its own row), seed.
     """
     part = data.split_manifest(manifest, config)
     settings = {"Table 3": config, "tuned": config.but(**searched.best_params)}
@@ -163,10 +171,14 @@ def upsampling_study(
 ) -> pd.DataFrame:
     """Train the report's head with several shares of COVID-19 in its batches, in folds.
 
-    Returns one row per rate, of which 0 takes images as they come: rate; recall and precision of
-    COVID-19 and ece, the calibration error of its probability, each with low and high (95 %:
-    Wilson; ece by a bootstrap of patients); n; p, McNemar's exact test of its recall against that
-    of the rate before. Section 3.4 of the report fixes 30 %.
+    Args:
+        rates: up-sampling rates; 0 takes images as they come.
+
+    Returns:
+        one row per rate: rate; recall and precision of COVID-19 and ece, the calibration error of
+        its probability, each with low and high (95 %: Wilson; ece by a bootstrap of patients);
+        n; p, McNemar's exact test of its recall against that of the rate before. Section 3.4 of
+        the report fixes 30 %.
     """
     rows, before = [], None
     for rate in rates:
@@ -188,14 +200,22 @@ def rare_class_study(
 ) -> pd.DataFrame:
     """Train the report's head with COVID-19 as rare as one likes, at several up-sampling rates.
 
-    Of the training images with COVID-19 only those of the first patients stay: `n_rare` images, or
-    a few more where the last patient has several. A `ValueError` says that none stays. The others
-    are test images: no network has seen these patients, and they make the recall exact. The
-    manifest is split.
+    Of the training images with COVID-19 only those of the first patients stay. The others are
+    test images: no network has seen these patients, and they make the recall exact.
 
-    Returns one row per rate, of which 0 takes images as they come: rate, rare (training images with
-    COVID-19) and others; recall, and alarms, the share of the other classes that is called
-    COVID-19, each with low and high (95 %, Wilson), and n, the test images.
+    Args:
+        manifest: a manifest with `split` filled.
+        config: the settings of the training.
+        n_rare: training images with COVID-19, or a few more where the last patient has several.
+        rates: up-sampling rates; 0 takes images as they come.
+
+    Returns:
+        one row per rate: rate, rare (training images with COVID-19) and others; recall, and alarms,
+        the share of the other classes that is called COVID-19, each with low and high (95 %,
+        Wilson), and n, the test images.
+
+    Raises:
+        ValueError: no training image with COVID-19 stays.
     """
     labels, patients = data.label_ids(manifest), manifest.patient_id.to_numpy()
     is_covid, train = labels == COVID, (manifest.split == "train").to_numpy()
@@ -253,11 +273,15 @@ def cut_for_recall(scores, is_covid, wanted: float = WANTED_RECALL) -> float:
 def judged_cuts(recipe: Recipe, manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
     """Judge a recipe in folds, each with a temperature and a cut from its own training images.
 
-    For each fold the training images are judged in inner folds; on these the temperature is fitted
-    and the cut for 95 % recall is chosen. The test images have no part in it. The configuration
-    says `folds`, `split_by`, `seed`. Returns predictions as of `cross_validate_recipe`, and
-    temperature, cut, and the three probabilities after scaling as `scaled 0`, `scaled 1`, `scaled
-    2`.
+    For each fold the training images are judged in inner folds; on these the temperature is
+    fitted and the cut for 95 % recall is chosen. The test images have no part in it.
+
+    Args:
+        config: `folds`, `split_by`, `seed`.
+
+    Returns:
+        predictions as of `cross_validate_recipe`, and temperature, cut, and the three
+        probabilities after scaling as `scaled 0`, `scaled 1`, `scaled 2`.
     """
     features = cache(partial(recipe_features, manifest, recipe))
     outer = cross_validate_recipe(recipe, manifest, config, features)
@@ -288,8 +312,12 @@ def _scaled(test: pd.DataFrame, inner: pd.DataFrame) -> pd.DataFrame:
 def cuts_table(judged: pd.DataFrame) -> pd.DataFrame:
     """Return recall and precision of COVID-19 at both cuts, and the calibration error.
 
-    From what `judged_cuts` returns, one row per cut: cut, recall, precision with low and high (95 %
-    Wilson), n, ece_before and ece_after temperature scaling.
+    Args:
+        judged: what `judged_cuts` returns.
+
+    Returns:
+        one row per cut: cut, recall, precision with low and high (95 % Wilson), n, ece_before and
+        ece_after temperature scaling.
     """
     probs, labels = probabilities(judged)
     scaled = judged[[f"scaled {number}" for number in range(probs.shape[1])]].to_numpy(float)

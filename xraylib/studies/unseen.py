@@ -66,13 +66,15 @@ class Head:
 def fit_two_questions(features, manifest: pd.DataFrame, shrinkage=0.9, noise=10.0) -> Head:
     """Ask first whether an image shows a sick lung, and then whether it is COVID-19.
 
-    The first question is asked only in hospitals that have both answers. Each of them then adds the
-    same to both means, and what tells hospitals apart falls out. The second cannot be asked so: no
-    hospital here has COVID-19 and another disease. Tuberculosis helps in both: it is sick, and it
-    is not COVID-19.
+    The first question is asked only in hospitals that have both answers. Each of them then adds
+    the same to both means, and what tells hospitals apart falls out. The second cannot be asked
+    so: no hospital here has COVID-19 and another disease. Tuberculosis helps in both: it is sick,
+    and it is not COVID-19.
 
-    The features are float32 (N, D), the manifest's N rows have label and site; for the rest see
-    `discriminant`.
+    Args:
+        features: float32 (N, D).
+        manifest: the N rows, with label and site.
+        shrinkage, noise: see `discriminant`.
     """
     label, site = manifest.label.to_numpy(), manifest.site.to_numpy()
     sick, covid = label != CLASS_NAMES[0], label == CLASS_NAMES[COVID]
@@ -183,11 +185,18 @@ def leave_one_out(manifest: pd.DataFrame) -> Iterator[tuple[str, np.ndarray, np.
 def judge_unseen(features, manifest: pd.DataFrame, recipes: list[Recipe]) -> pd.DataFrame:
     """Leave out each hospital in turn, and give its images probabilities by the others' head.
 
-    With several recipes, one is chosen among the others in the same way, see `choose`. So no image
-    of the hospital that is judged has a say in how it is judged. The features are name of a view ->
-    float32 (N, D). Returns the N rows of the manifest in their order, with a probability for each
-    class, distance, see `Head`, and recipe, what was chosen without the image's hospital; NaN where
-    a hospital could not be left out.
+    With several recipes, one is chosen among the others in the same way, see `choose`. So no
+    image of the hospital that is judged has a say in how it is judged.
+
+    Args:
+        features: name of a view -> float32 (N, D).
+        manifest: the N rows.
+        recipes: one, or those to choose from.
+
+    Returns:
+        the N rows in their order, with a probability for each class, distance, see `Head`, and
+        recipe, what was chosen without the image's hospital; NaN where a hospital could not be
+        left out.
     """
     judged = manifest.assign(**dict.fromkeys((*CLASS_NAMES, "distance"), np.nan), recipe="")
     for _, train, test in leave_one_out(manifest):
@@ -214,9 +223,12 @@ def choose(features: dict, manifest: pd.DataFrame, recipes: list[Recipe]) -> Rec
 def unseen_figures(judged: pd.DataFrame) -> dict:
     """Return the recall of each class, every hospital weighing alike, and false COVID-19.
 
-    From what `judge_unseen` returns: macro recall; the recall of each class, the mean over the
-    hospitals with at least `FEWEST` images of it; false COVID-19, the share of normal adults' lungs
-    that are called so.
+    Args:
+        judged: what `judge_unseen` returns.
+
+    Returns:
+        macro recall; the recall of each class, the mean over the hospitals with at least `FEWEST`
+        images of it; false COVID-19, the share of normal adults' lungs that are called so.
     """
     return _figures({cell: counts.sum(axis=0) for cell, counts in _count(judged).items()})
 
@@ -278,10 +290,13 @@ def load_shipped() -> Head:
 def build_models(head: Head) -> dict[str, keras.Model]:
     """Build the classifier as flat models, one for each view, so that maps can be asked for.
 
-    The head is one of two questions, on the features of the shipped recipe's views. Returns name of
-    a view -> a model from images (B, size, size, 1) to scores (B, 3), linear in the features. Added
-    up over the views they are for normal the log odds of "not sick", for a disease those of "sick"
-    plus those of being this one.
+    Args:
+        head: of two questions, on the features of the shipped recipe's views.
+
+    Returns:
+        name of a view -> a model from images (B, size, size, 1) to scores (B, 3), linear in the
+        features. Added up over the views they are for normal the log odds of "not sick", for a
+        disease those of "sick" plus those of being this one.
     """
     of_class = np.array([[-1, 1, 1], [0, -1, 1]], np.float32)  # (question, class)
     views = SHIPPED.views
