@@ -43,11 +43,10 @@ def draw() -> plt.Figure:
     phantom = phantoms.make_phantom(COVID, SEED)
     grid = report.load_table("real", "grid").set_index(["train_view", "test_view"]).accuracy
     views = [experiments.VIEWS[name].apply(phantom.image, phantom.lung_mask) for name in SHOWN]
-    titles = [f"{name}\n{grid[name, name] * 100:.0f} % right" for name in SHOWN]
-    figure = plots.plot_images(views, titles, columns=len(SHOWN))
+    figure = plots.plot_images(views, columns=len(SHOWN))
     figure.set_size_inches(8, 2.62)
-    for axis in figure.axes:
-        axis.title.set_fontsize(13)
+    for axis, name in zip(figure.axes, SHOWN, strict=True):
+        axis.set_title(f"{name}\n{grid[name, name] * 100:.0f} % right", fontsize=13)
     return figure
 
 
@@ -133,7 +132,7 @@ def first_screen() -> str:
 def write_picture(target: Path = TARGET) -> None:
     """Write the picture."""
     with files.whole_file(target) as part:
-        draw().savefig(part, dpi=110)
+        draw().savefig(part, dpi=110, bbox_inches="tight")
 
 
 def main() -> None:
