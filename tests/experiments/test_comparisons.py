@@ -85,10 +85,10 @@ def test_effects_find_what_was_put_in():
     assert len(plots.plot_effects(table).axes) == 2
 
 
-def test_interactions_are_half_the_difference_of_effects():
+def test_an_interaction_is_the_difference_of_two_effects():
     both = made_up(lambda cell: 20 + 8 * (cell.segmentation and cell.equalisation))
     effects = experiments.factor_effects(both).set_index(["measure", "factor"]).effect
-    assert effects["accuracy", "segmentation x equalisation"] == pytest.approx(0.1)
+    assert effects["accuracy", "segmentation x equalisation"] == pytest.approx(0.2)
     assert effects["accuracy", "segmentation"] == pytest.approx(0.1)
 
 
@@ -121,14 +121,19 @@ def test_contrasts_of_the_suspects_find_what_was_put_in():
     table = pd.DataFrame(rows, columns=["path", "patient_id", "label", "prediction", "cell"])
     found = experiments.factor_effects(table, 0, experiments.suspect_contrasts())
     effect = found[found.measure == "accuracy"].set_index("factor").effect
-    assert effect["equalisation"] == pytest.approx((-4 - 10) / 2 / 40)
-    assert effect["white in place of black"] == pytest.approx((-10 - 16) / 2 / 40)
-    assert effect["white in place of black x equalisation"] == pytest.approx((-10 + 4) / 2 / 40)
+    assert effect.to_dict() == pytest.approx(
+        {
+            "equalisation on black": -4 / 40,
+            "equalisation on white": -10 / 40,
+            "white in place of black": -10 / 40,
+            "white in place of black when equalised": -16 / 40,
+        }
+    )
 
 
-def test_three_kinds_of_padding_give_five_effects_whose_weights_cancel():
+def test_three_kinds_of_padding_give_seven_effects_whose_weights_cancel():
     contrasts = experiments.suspect_contrasts(tuple(experiments.OUTSIDE))
-    assert len(contrasts) == 5
+    assert len(contrasts) == 7
     assert all(sum(weights.values()) == pytest.approx(0) for weights in contrasts.values())
 
 

@@ -146,22 +146,20 @@ def suspect_name(outside: str, equalised: bool) -> str:
 def suspect_contrasts(outside=("black", "white")) -> dict[str, dict[str, float]]:
     """Return the weight of each cell of `run_suspects` in each effect, see `factor_effects`.
 
+    An effect is the difference of two cells that differ in one suspect. It is not averaged over
+    the other suspect, which may turn it round.
+
     Args:
         outside: keys of `OUTSIDE`; the first is what the others are compared with.
     """
     first, *others = outside
-    equalisation = {
-        suspect_name(colour, on): (1 if on else -1) / len(outside)
-        for colour, on in product(outside, (False, True))
-    }
-    contrasts = {"equalisation": equalisation}
-    for other in others:
-        cells = list(product((first, other), (False, True)))
-        name = f"{other} in place of {first}"
-        contrasts[name] = {suspect_name(c, on): (-1 if c == first else 1) / 2 for c, on in cells}
-        contrasts[f"{name} x equalisation"] = {
-            suspect_name(c, on): (-1 if (c == first) == on else 1) / 2 for c, on in cells
-        }
+    contrasts = {}
+    for colour in outside:
+        name = f"equalisation on {colour}"
+        contrasts[name] = {suspect_name(colour, True): 1, suspect_name(colour, False): -1}
+    for other, equalised in product(others, (False, True)):
+        name = f"{other} in place of {first}{' when equalised' if equalised else ''}"
+        contrasts[name] = {suspect_name(other, equalised): 1, suspect_name(first, equalised): -1}
     return contrasts
 
 
@@ -189,7 +187,7 @@ def factor_effects(
     """Return what each factor, and each pair of factors, does to accuracy and to recall.
 
     An effect is the mean over the cells with the factor on minus the mean over those with it
-    off; of a pair, half the difference that one factor makes to the effect of the other. All
+    off; of a pair, the difference that one factor makes to the effect of the other. All
     cells judge the same images, so the interval is a bootstrap of patients over the differences
     within each image.
 
@@ -252,8 +250,9 @@ def _contrasts() -> dict[str, dict[str, float]]:
     """Return the weight of each cell in each main effect and each interaction of two factors."""
     contrasts = {}
     for factors in [(f,) for f in FACTORS] + [FACTORS[:2], FACTORS[::2], FACTORS[1:]]:
+        n_pairs = 2 ** (len(FACTORS) - len(factors))  # that the difference is averaged over
         contrasts[" x ".join(factors)] = {
-            cell.name: float(np.prod([1 if getattr(cell, f) else -1 for f in factors])) / 4
+            cell.name: float(np.prod([1 if getattr(cell, f) else -1 for f in factors])) / n_pairs
             for cell in FACTORIAL
         }
     return contrasts

@@ -14,8 +14,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             DARKCOVIDNET_ACCURACY CLAIMS load_claims
         """.split(),
         "pages": """
-            Shown percent figure_text change_text glue say report_box show_source save_table
-            load_table table_origin
+            Shown percent figure_text change_text effects_text shown_effects glue say report_box
+            show_source save_table load_table table_origin
         """.split(),
     },
 )

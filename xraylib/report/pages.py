@@ -111,6 +111,21 @@ def figure_text(row, name: str) -> str:
     return percent(row[name], row[f"{name} low"], row[f"{name} high"])
 
 
+def effects_text(table: pd.DataFrame) -> str:
+    """Write effects, with factor, effect, low and high (shares), in points with their intervals."""
+    rows = table[["factor", "effect", "low", "high"]].itertuples(index=False)
+    return "; ".join(
+        f"{name} {100 * effect:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+        for name, effect, low, high in rows
+    )
+
+
+def shown_effects(table: pd.DataFrame) -> tuple[str, str]:
+    """Name the factors whose interval lies below zero, and those above; "none" where none does."""
+    below, above = table.factor[table.high < 0], table.factor[table.low > 0]
+    return "; ".join(below) or "none", "; ".join(above) or "none"
+
+
 def change_text(name: str, change: float, low: float, high: float) -> str:
     """Say in words what a change does to a figure of merit, in points (per cent of all images).
 
