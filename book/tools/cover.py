@@ -54,7 +54,7 @@ PLACES = tuple(range(0, 225, 16))  # pixels by which the mask is pulled to the r
 PATIENTS = {"normal": 2, "pneumonia": 3, "COVID-19": 12}  # seeds of phantoms that taught no network
 QUESTION = (
     "One network learnt from whole radiographs, one from lungs alone. Pull the mask off: which of "
-    "them changes its mind?"
+    "them changes its mind, and about whom?"
 )
 NETWORKS = ("trained on whole images", "trained on lungs alone")
 

@@ -306,7 +306,7 @@ def test_providing_fetches_a_missing_set_and_says_so(server, folder, monkeypatch
     )
     monkeypatch.setattr(provide, "fetch_darkcovidnet", called)
     assert len(sources.provide(config.RunConfig(dataset="darkcovidnet"))) == 5
-    assert f"Fetching 5 radiographs from {server.url} to {folder}" in capsys.readouterr().out
+    assert f"Fetching 5 radiographs from {server.url}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", provide.UNASKED_FORBIDDEN)

@@ -262,7 +262,7 @@ def _fetch_missing(folder: Path, base_url: str, wanted: dict[str, str]) -> None:
         name: digest for name, digest in wanted.items() if not size_of_small(folder, name, digest)
     }
     if missing:
-        print(f"Fetching {len(missing)} radiographs from {base_url} to {folder}", flush=True)
+        print(f"Fetching {len(missing)} radiographs from {base_url}", flush=True)
         _fetch_images(folder, base_url, missing, done=len(wanted) - len(missing))
 
 

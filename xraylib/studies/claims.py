@@ -688,9 +688,10 @@ def does_not_raise(name: str, *factors: str) -> Judged:
 
 
 def has_effect(name: str, *factors: str) -> Judged:
-    """Is the effect of each factor on the accuracy clearly above or below 0?"""
+    """How many factors have an effect on the accuracy that is clearly above or below 0?"""
     ends, number = _effects(name, factors)
-    return Judged(HOLDS if all(low > 0 or high < 0 for low, high in ends) else OPEN, number)
+    clear = [low > 0 or high < 0 for low, high in ends]
+    return as_share(clear, number) if any(clear) else Judged(OPEN, number)
 
 
 def _effects(name: str, factors) -> tuple[list[tuple[float, float]], str]:
@@ -806,11 +807,14 @@ def bias_battled() -> Judged:
 
 
 def best_without_changes() -> Judged:
-    """Is the cell without any change the best of the factorial?"""
+    """Is the cell without any change the best of the factorial, and its interval above the next?"""
     table, run = kept_table("factorial")
-    best = Row(table.loc[table.accuracy.idxmax()])
-    number = f"best of {len(table)}: {best['cell']}, {in_words(best.interval('accuracy'))}"
-    return as_one(best["cell"] == "none", number + best.n + run)
+    best, second = (Row(row) for _, row in table.nlargest(2, "accuracy").iterrows())
+    ends = [in_words(row.interval("accuracy")) for row in (best, second)]
+    number = f"best of {len(table)}: {best['cell']}, {ends[0]}; next {second['cell']}, {ends[1]}"
+    is_best = best["cell"] == "none"
+    is_apart = best["accuracy low"] > second["accuracy high"]
+    return as_share([is_best, is_best and is_apart], number + best.n + run)
 
 
 def hospital_told() -> Judged:
