@@ -848,19 +848,16 @@ def unet_elsewhere() -> Judged:
     return as_clear(dice[1] > 0.8, dice[2] < 0.8, number)
 
 
-PADDINGS, WHEN_EQUALISED = ("white frame", "white"), " when equalised"
-
-
 def suspects_untold() -> Judged:
     """Is neither suspect shown to lower the accuracy, or are both: so that none is singled out?
 
     The report tested on original images. The factorial tests on images alike.
     """
-    tested = "tested_on=original"
-    kinds = [f"{kind} in place of black{end}" for kind in PADDINGS for end in ("", WHEN_EQUALISED)]
-    padding, said = _effects("suspects", [f"{kind}, {tested}" for kind in kinds])
-    grounds = [f"equalisation on {kind}, {tested}" for kind in ("black", *PADDINGS)]
-    original, said_original = _effects("suspects", grounds)
+    contrasts = experiments.suspect_contrasts(tuple(experiments.OUTSIDE))
+    factors = [f"{name}, tested_on=original" for name in contrasts]
+    equalisation = [name for name in factors if name.startswith("equalisation")]
+    original, said_original = _effects("suspects", equalisation)
+    padding, said = _effects("suspects", [name for name in factors if "in place of" in name])
     alike, said_alike = _effects("effects", ["equalisation"])
     does_harm = [any(high < 0 for _, high in ends) for ends in (padding, original + alike)]
     number = f"{said}; {said_original}; in the factorial, tested on images alike, {said_alike}"
