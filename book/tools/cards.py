@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import nbformat
+import numpy as np
 from PIL import Image
 
 from xraylib import files, images, sources
@@ -32,8 +33,7 @@ STRIP = """:::{{div}} real-radiographs
 :::
 
 The patients above are drawn by a program. These are real, from left to right {labels}, as
-their source labels them. {credits} The [page on data](data.md) says how they were chosen, and why
-none of them shows COVID-19.
+their source labels them. {credits} The [page on data](data.md) says how they were chosen.
 """
 NO_STRIP = "The patients above are drawn by a program. No real radiograph could be fetched.\n"
 SIDE = 224  # pixels of a radiograph in the strip
@@ -116,6 +116,20 @@ def outputs(chapter: nbformat.NotebookNode):
             yield output.get("data", {})
 
 
+def last_gap(grey: np.ndarray, most: int = THUMBNAIL[1]) -> int:
+    """Return where to end a figure uint8 (H, W) that is too tall: in its last gap between rows.
+
+    >>> rows = np.array([0, 0, 255, 0, 0, 255, 0, 0, 0], np.uint8)
+    >>> last_gap(np.tile(rows[:, None], 4), most=7)
+    5
+    """
+    white = (grey[: most + 1] > 250).mean(axis=1) > 0.97  # a colour bar may cross a gap
+    gaps = np.flatnonzero(white[most // 3 :])
+    if len(grey) <= most:
+        return len(grey)
+    return int(most // 3 + gaps[-1]) if len(gaps) else most
+
+
 def write_picture(chapter: nbformat.NotebookNode, folder: Path, name: str) -> str:
     """Write the thumbnail of a chapter: its first figure with radiographs, else its first figure.
 
@@ -128,7 +142,7 @@ def write_picture(chapter: nbformat.NotebookNode, folder: Path, name: str) -> st
     if png is not None:
         image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
         image.thumbnail((THUMBNAIL[0], 4 * THUMBNAIL[0]))
-        image = image.crop((0, 0, image.width, min(image.height, THUMBNAIL[1])))
+        image = image.crop((0, 0, image.width, last_gap(np.asarray(image.convert("L")))))
         with files.whole_file(folder / f"cards/{name}.png") as part:
             image.save(part, "PNG")
         return f"cards/{name}.png"

@@ -24,6 +24,7 @@ import pytest
 from xraylib import config, data, files, images, sources
 from xraylib.sources import arrivals
 
+USERS_HOME = os.environ.get("XRAYLIB_HOME", "")  # before any fixture changes it
 provide = importlib.import_module("xraylib.sources.provide")  # the file, not its function
 SET = "X-Ray Image DataSet"
 NAMES = (
@@ -336,8 +337,11 @@ def listed(server, monkeypatch, tmp_path):
     """A table of three images of the server, which may be fetched."""
     monkeypatch.delenv("XRAYLIB_OFFLINE", raising=False)
     digests = {name: digest for name, digest in provide.read_registry(server.registry).items()}
-    rows = [(name, digests[name], "A clinic, a set", "CC BY 4.0") for name in NAMES[2:]]
-    table = pd.DataFrame(rows, columns=["file", "sha256", "credit", "licence"])
+    rows = [
+        ("darkcovidnet", name, digests[name], "", "A clinic, a set", "CC BY 4.0")
+        for name in NAMES[2:]
+    ]
+    table = pd.DataFrame(rows, columns=["set", "file", "sha256", "picture", "credit", "licence"])
     table.to_csv(tmp_path / "listed.csv", index=False)
     return tmp_path / "listed.csv"
 
@@ -347,7 +351,7 @@ def files_below(folder: Path) -> list[str]:
 
 
 def test_open_radiographs_come_once_with_credit_and_licence(server, listed, home, capsys):
-    rows = sources.open_radiographs(server.url, listed)
+    rows = sources.open_radiographs({"darkcovidnet": server.url}, listed)
     assert rows.label.tolist() == ["normal", "normal", "pneumonia"]
     for path, name in zip(rows.path, NAMES[2:], strict=True):
         assert images.read_grey(path).shape[1] == 256
@@ -355,7 +359,7 @@ def test_open_radiographs_come_once_with_credit_and_licence(server, listed, home
         assert arrivals.size_of_original(path, digest)[0] == 330, "made from the file meant"
     assert sources.credits_of(rows) == "Credit: A clinic, a set, CC BY 4.0."
     assert len(server.log) == 3
-    assert sources.open_radiographs(server.url, listed).equals(rows)
+    assert sources.open_radiographs({"darkcovidnet": server.url}, listed).equals(rows)
     assert len(server.log) == 3
     assert "missing" not in capsys.readouterr().out
 
@@ -366,7 +370,7 @@ def test_an_open_radiograph_of_another_hash_is_refused_and_leaves_nothing(
     content = (server.root / NAMES[3]).read_bytes()
     (server.root / NAMES[3]).write_bytes(content[:-1] + b"!")
     server.faults[Path(NAMES[4]).name] = "truncated"
-    rows = sources.open_radiographs(server.url, listed)
+    rows = sources.open_radiographs({"darkcovidnet": server.url}, listed)
     assert rows.file.tolist() == [NAMES[2]]
     (line,) = [ln for ln in capsys.readouterr().out.splitlines() if ln.startswith("Real")]
     assert f"{NAMES[3]}: another file than the one meant" in line and NAMES[4] in line
@@ -375,7 +379,7 @@ def test_an_open_radiograph_of_another_hash_is_refused_and_leaves_nothing(
 
 
 def test_without_a_network_no_open_radiograph_and_one_line(listed, home, capsys):
-    rows = sources.open_radiographs("http://127.0.0.1:9/", listed)
+    rows = sources.open_radiographs({"darkcovidnet": "http://127.0.0.1:9/"}, listed)
     assert rows.empty and {"path", "label", "credit", "licence"} <= set(rows)
     said = [ln for ln in capsys.readouterr().out.splitlines() if ln.startswith("Real")]
     assert said == ["Real radiographs are missing here (no connection to http://127.0.0.1:9/)."]
@@ -385,13 +389,13 @@ def test_offline_nothing_is_asked_for_but_what_is_there_is_shown(
     server, listed, home, monkeypatch, capsys
 ):
     monkeypatch.setenv("XRAYLIB_OFFLINE", "1")
-    assert sources.open_radiographs(server.url, listed).empty
+    assert sources.open_radiographs({"darkcovidnet": server.url}, listed).empty
     assert "(XRAYLIB_OFFLINE is set)" in capsys.readouterr().out
     assert server.log == [] and not (home / "data" / "open_radiographs").exists()
     monkeypatch.delenv("XRAYLIB_OFFLINE")
-    sources.open_radiographs(server.url, listed)
+    sources.open_radiographs({"darkcovidnet": server.url}, listed)
     monkeypatch.setenv("XRAYLIB_OFFLINE", "1")
-    assert len(sources.open_radiographs(server.url, listed)) == 3
+    assert len(sources.open_radiographs({"darkcovidnet": server.url}, listed)) == 3
 
 
 def test_open_radiographs_are_taken_from_a_set_placed_by_hand(server, listed, home):
@@ -399,18 +403,93 @@ def test_open_radiographs_are_taken_from_a_set_placed_by_hand(server, listed, ho
     (place / "images" / "normal").mkdir(parents=True)
     (place / "metadata.csv").write_text("filename\n")
     (place / "images" / "normal" / "00003773_001.png").write_bytes(mask_png())
-    rows = sources.open_radiographs(server.url, listed)
+    rows = sources.open_radiographs({"darkcovidnet": server.url}, listed)
     assert rows.path.tolist() == [str(place / "images" / "normal" / "00003773_001.png")]
     assert server.log == [] and len(files_below(home)) == 2
 
 
+@pytest.fixture
+def pictured(server, listed):
+    """A table of two images of the server that are known by their looks, and the larger originals.
+
+    Returns:
+        path of the table, and what `open_radiographs` takes as base urls.
+    """
+    rng, folder = np.random.default_rng(1), server.root / "a1b2" / "png"
+    folder.mkdir(parents=True)
+    rows = []
+    for name in ("one", "two"):
+        small = cv2.resize(rng.integers(0, 255, (20, 24), np.uint8), (300, 256))
+        cv2.imwrite(str(folder / f"{name}.png"), cv2.resize(small, (2400, 2048)))
+        known = arrivals.picture_hash(small)
+        rows.append(("hannover", f"a1b2/png/{name}.png", "", known, "A clinic", "CC BY 3.0"))
+    pd.DataFrame(rows, columns=pd.read_csv(listed).columns).to_csv(listed, index=False)
+    return listed, {"hannover": server.url}
+
+
+def test_an_open_radiograph_may_be_known_by_its_looks(server, pictured, home, capsys):
+    table, base_urls = pictured
+    rows = sources.open_radiographs(base_urls, table)
+    assert rows.label.tolist() == ["COVID-19", "COVID-19"] and rows.licence.iloc[0] == "CC BY 3.0"
+    assert [images.read_grey(path).shape for path in rows.path] == [(256, 300)] * 2
+    assert sources.open_radiographs(base_urls, table).equals(rows) and len(server.log) == 2
+    Path(rows.path[0]).write_bytes(b"cut off")
+    assert len(sources.open_radiographs(base_urls, table)) == 2 and len(server.log) == 3
+    assert "missing" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ["other", "page"])
+def test_another_picture_is_refused_and_leaves_nothing(server, pictured, home, content, capsys):
+    table, base_urls = pictured
+    folder = server.root / "a1b2" / "png"
+    if content == "other":
+        (folder / "one.png").write_bytes((folder / "two.png").read_bytes())
+    else:
+        (folder / "one.png").write_text("<html>moved</html>")
+    rows = sources.open_radiographs(base_urls, table)
+    assert rows.file.tolist() == ["a1b2/png/two.png"]
+    assert "one.png: another picture than the one meant" in capsys.readouterr().out
+    assert files_below(home / "data" / "open_radiographs") == ["images/COVID-19/two.png"]
+
+
+def test_radiographs_placed_by_hand_may_be_jpegs(server, pictured, home):
+    table, base_urls = pictured
+    place = home / "data" / "hannover"
+    (place / "images" / "COVID-19").mkdir(parents=True)
+    (place / "metadata.csv").write_text("filename\n")
+    image = cv2.imread(str(server.root / "a1b2/png/one.png"))
+    cv2.imwrite(str(place / "images" / "COVID-19" / "one.jpg"), image)
+    rows = sources.open_radiographs(base_urls, table)
+    assert rows.path.tolist() == [str(place / "images" / "COVID-19" / "one.jpg")]
+    assert server.log == []
+
+
+def test_a_picture_hash_tells_patients_apart_and_not_copies(tmp_path):
+    place = Path(USERS_HOME, "data", "hannover", "images", "COVID-19")
+    if not (USERS_HOME and place.is_dir()):
+        pytest.skip("needs the radiographs of Hannover in XRAYLIB_HOME/data")
+    table = pd.read_csv(provide.OPEN, dtype=str).dropna(subset="picture")
+    for row in table.itertuples():
+        known = arrivals.PICTURE + row.picture
+        shown = [path.stem for path in place.glob("*.jpg") if arrivals.shows(path, known)]
+        assert shown == [Path(row.file).stem], "of 243 radiographs, this one"
+        image = images.read_grey(place / f"{shown[0]}.jpg")
+        large = cv2.resize(image, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC)
+        darker = np.rint(255 * (large / 255) ** 1.4).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / "large.png"), darker)
+        assert arrivals.shows(tmp_path / "large.png", known)
+
+
 def test_the_open_radiographs_of_the_package_are_files_of_the_registry():
-    table, registry = pd.read_csv(provide.OPEN), provide.read_registry()
-    assert dict(zip(table.file, table.sha256, strict=True)).items() <= registry.items()
+    table, registry = pd.read_csv(provide.OPEN, dtype=str), provide.read_registry()
+    nih, hannover = (table[table.set == name] for name in provide.OPEN_URLS)
+    assert dict(zip(nih.file, nih.sha256, strict=True)).items() <= registry.items()
     labels = table.file.map(provide.small_name).str.split("/").str[0]
-    assert labels.value_counts().to_dict() == {"normal": 3, "pneumonia": 3}
-    assert table.file.str.extract(r"/(\d{8})_")[0].is_unique, "one image a patient"
-    assert table.credit.str.contains("NIH Clinical Center").all() and table.licence.all()
+    assert labels.value_counts().to_dict() == {"normal": 3, "pneumonia": 3, "COVID-19": 3}
+    assert nih.file.str.extract(r"/(\d{8})_")[0].is_unique, "one image a patient"
+    assert nih.credit.str.contains("NIH Clinical Center").all() and table.licence.all()
+    assert hannover.file.str.fullmatch(r"[0-9a-f]{40}/png/[0-9a-f]{8}\.png").all()
+    assert hannover.picture.str.fullmatch("[0-9a-f]{64}").all() and hannover.sha256.isna().all()
 
 
 def test_the_registry_of_the_package():

@@ -22,7 +22,15 @@ from tqdm.contrib.concurrent import thread_map
 
 from xraylib import data, files, images, network, phantoms
 from xraylib.config import RunConfig, home
-from xraylib.sources.arrivals import fit_mask, keep_small, sha256, size_of_original, write_png
+from xraylib.sources.arrivals import (
+    PICTURE,
+    fit_mask,
+    keep_small,
+    sha256,
+    shows,
+    size_of_original,
+    write_png,
+)
 from xraylib.sources.covidx import provide_covidx
 
 REPOSITORY = "github.com/muhammedtalo/COVID-19"
@@ -30,13 +38,22 @@ COMMIT = "ee3e2cffc0824711bed675275506b26f19be7198"
 REGISTRY = Path(__file__).with_name("darkcovidnet.sha256")
 # patient, view and publisher of the COVID-19 images, as in the metadata of Cohen's collection
 PATIENTS = Path(__file__).with_name("darkcovidnet_patients.csv")
-# The radiographs that the book shows: file, sha256, credit, licence. Of each of the NIH's classes
-# the first three by name of adults, view PA, with no other finding, no device to be seen, and a
-# patient who is in no table of the radiologists and taught neither the package's head nor its U-Net
+# The radiographs that the book shows, three of each class: the first by name in view PA with no
+# device to be seen, one image a patient. The NIH's are of adults with no other finding, who are in
+# no table of the radiologists and taught neither the package's head nor its U-Net
 OPEN = Path(__file__).with_name("open_radiographs.csv")
-CLASSES = {"Covid-19": "COVID-19", "No_findings": "normal", "Pneumonia": "pneumonia"}
+CLASSES = {  # by the folders of the repositories; all of Hannover's patients have COVID-19
+    "Covid-19": "COVID-19",
+    "No_findings": "normal",
+    "Pneumonia": "pneumonia",
+    "png": "COVID-19",
+}
 MOST_BYTES = 20_000_000  # of one unpacked mask
 BASE_URL = f"https://raw.githubusercontent.com/muhammedtalo/COVID-19/{COMMIT}/"
+OPEN_URLS = {  # by the sets in `OPEN`; names of files in Hannover's begin with a commit
+    "darkcovidnet": BASE_URL,
+    "hannover": "https://raw.githubusercontent.com/ml-workgroup/covid-19-image-repository/",
+}
 ORIGINALS = "originals"  # files placed there by hand, or on their way through
 WORKERS = 8  # requests at a time
 TIMEOUT = 30  # seconds without an answer
@@ -101,9 +118,9 @@ def small_name(name: str) -> str:
     return f"{CLASSES[path.parent.name]}/{path.stem}.png"
 
 
-def size_of_small(folder: Path, name: str, sha256: str) -> tuple[int, int] | None:
+def size_of_small(folder: Path, name: str, known: str) -> tuple[int, int] | None:
     """Return an original's height and width if its small image is there and whole, else None."""
-    return size_of_original(folder / "images" / small_name(name), sha256)
+    return size_of_original(folder / "images" / small_name(name), known)
 
 
 def unpack_masks(archive: Path, folder: Path, names: list[str]) -> set[str]:
@@ -203,15 +220,16 @@ def fetch_darkcovidnet(folder=None, base_url: str = BASE_URL, registry=REGISTRY)
     return folder
 
 
-def open_radiographs(base_url: str = BASE_URL, listed=OPEN) -> pd.DataFrame:
+def open_radiographs(base_urls=OPEN_URLS, listed=OPEN) -> pd.DataFrame:
     """Return the few real radiographs that the book shows, fetched if they are not at hand.
 
-    They are taken from `darkcovidnet` where it lies in the home's data folder, and otherwise kept
+    They are taken from their data set where it lies in the home's data folder, and otherwise kept
     beside it. Where they cannot be had, a printed line says why.
 
     Args:
-        base_url: the base url of the repository's files at its commit.
-        listed: a table with file (relative to `base_url`), sha256, credit, licence.
+        base_urls: data set -> the base url of its repository's files.
+        listed: a table with set, file (relative to the base url), sha256 (or, where nobody
+            published one, picture: the `arrivals.picture_hash`), credit, licence.
 
     Returns:
         the rows of the images that are at hand, maybe none, with path and label.
@@ -219,17 +237,27 @@ def open_radiographs(base_url: str = BASE_URL, listed=OPEN) -> pd.DataFrame:
     Raises:
         WriteError: the folder cannot be written.
     """
-    rows = pd.read_csv(listed)
-    folder, wanted = home("data") / "darkcovidnet", dict(zip(rows.file, rows.sha256, strict=True))
-    if not (folder / "metadata.csv").is_file():
-        folder = home("data") / "open_radiographs"
-        reason = _try_to_fetch(folder, base_url, wanted)
-        if reason:
-            print(f"Real radiographs are missing here ({reason}).")
+    rows = pd.read_csv(listed, dtype=str, keep_default_na=False)
     small = rows.file.map(small_name)
-    rows["path"] = [str(folder / "images" / name) for name in small]
     rows["label"] = small.str.split("/").str[0]
-    return rows[rows.path.map(os.path.isfile)].reset_index(drop=True)
+    rows["path"] = ""
+    for name, part in rows.groupby("set", sort=False):
+        folder = home("data") / name
+        if not (folder / "metadata.csv").is_file():
+            folder = home("data") / "open_radiographs"
+            known = part.sha256.where(part.sha256 != "", PICTURE + part.picture)
+            wanted = dict(zip(part.file, known, strict=True))
+            reason = _try_to_fetch(folder, base_urls[name], wanted)
+            if reason:
+                print(f"Real radiographs are missing here ({reason}).")
+        rows.loc[part.index, "path"] = [_find_small(folder, file) for file in part.file]
+    return rows[rows.path != ""].reset_index(drop=True)
+
+
+def _find_small(folder: Path, name: str) -> str:
+    """Return the path of an original's small image; sets placed by hand may hold JPEGs."""
+    small = folder / "images" / small_name(name)
+    return next((str(path) for path in sorted(small.parent.glob(f"{small.stem}.*"))), "")
 
 
 def credits_of(rows: pd.DataFrame) -> str:
@@ -275,7 +303,9 @@ def _fetch_images(folder: Path, base_url: str, wanted: dict[str, str], done: int
     originals = pooch.create(
         folder / ORIGINALS,
         base_url,
-        registry=wanted,
+        registry={
+            name: None if known.startswith(PICTURE) else known for name, known in wanted.items()
+        },
         urls={name: f"{base_url.rstrip('/')}/{quote(name)}" for name in wanted},
         retry_if_failed=2,
     )
@@ -294,7 +324,10 @@ def _fetch_images(folder: Path, base_url: str, wanted: dict[str, str], done: int
         except OSError:
             with files.writing(folder):
                 raise
-        keep_small(original, folder / "images" / small_name(name))
+        if wanted[name].startswith(PICTURE) and not shows(original, wanted[name]):
+            faults[name] = "another picture than the one meant"
+        else:
+            keep_small(original, folder / "images" / small_name(name))
         if not placed_by_hand:
             original.unlink()
 
