@@ -1,6 +1,8 @@
 """The format of long computations: what the hardware declares, or what a variable names."""
 
 import time
+import types
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +25,8 @@ def declared(monkeypatch):
 
     def declare(*units, gpus=(), capability=(7, 5)):
         details = {"compute_capability": capability}
-        monkeypatch.setattr(fast.archspec.cpu, "host", lambda: units)
+        processor = types.SimpleNamespace(features=set(units))
+        monkeypatch.setattr(fast.archspec.cpu.detect, "detected_info", lambda: processor)
         monkeypatch.setattr(fast.tf.config, "list_physical_devices", lambda kind: list(gpus))
         monkeypatch.setattr(
             fast.tf.config.experimental, "get_device_details", lambda device: details
@@ -57,6 +60,16 @@ def test_another_name_is_refused(monkeypatch):
 def test_a_processor_that_declares_bfloat16_gets_it(units, precision, declared):
     declared(*units)
     assert network.fastest_precision() == precision
+
+
+def test_this_processor_gets_what_its_system_says_that_it_has(monkeypatch):
+    told = Path("/proc/cpuinfo")
+    if not told.exists():
+        pytest.skip("this system has no /proc/cpuinfo")
+    monkeypatch.delenv(fast.PRECISION)
+    monkeypatch.setattr(fast.tf.config, "list_physical_devices", lambda kind: [])
+    has_units = not set(told.read_text().split()).isdisjoint(fast.BFLOAT16_UNITS)
+    assert network.fastest_precision() == ("bfloat16" if has_units else "float32")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 
-import archspec.cpu
+import archspec.cpu.detect
 import keras
 import numpy as np
 import pandas as pd
@@ -49,7 +49,9 @@ def fastest_precision() -> str:
         details = tf.config.experimental.get_device_details(gpus[0])
         has_units = details.get("compute_capability", (0, 0)) >= BFLOAT16_GPU
     else:
-        has_units = any(unit in archspec.cpu.host() for unit in BFLOAT16_UNITS)
+        # not `host()`: a virtual machine that hides one small feature is no known model to it
+        declared = archspec.cpu.detect.detected_info().features
+        has_units = not declared.isdisjoint(BFLOAT16_UNITS)
     return "bfloat16" if has_units else "float32"
 
 
