@@ -307,7 +307,7 @@ def test_providing_fetches_a_missing_set_and_says_so(server, folder, monkeypatch
     )
     monkeypatch.setattr(provide, "fetch_darkcovidnet", called)
     assert len(sources.provide(config.RunConfig(dataset="darkcovidnet"))) == 5
-    assert f"Fetching 5 radiographs from {server.url}" in capsys.readouterr().out
+    assert f"Fetching what is missing of 5 radiographs from {server.url}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", provide.UNASKED_FORBIDDEN)
@@ -382,7 +382,9 @@ def test_without_a_network_no_open_radiograph_and_one_line(listed, home, capsys)
     rows = sources.open_radiographs({"darkcovidnet": "http://127.0.0.1:9/"}, listed)
     assert rows.empty and {"path", "label", "credit", "licence"} <= set(rows)
     said = [ln for ln in capsys.readouterr().out.splitlines() if ln.startswith("Real")]
-    assert said == ["Real radiographs are missing here (no connection to http://127.0.0.1:9/)."]
+    assert said == [
+        "Real radiographs of normal and pneumonia are missing here (no connection to 127.0.0.1:9)."
+    ]
 
 
 def test_offline_nothing_is_asked_for_but_what_is_there_is_shown(

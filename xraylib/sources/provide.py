@@ -12,7 +12,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 import pandas as pd
@@ -212,6 +212,7 @@ def fetch_darkcovidnet(folder=None, base_url: str = BASE_URL, registry=REGISTRY)
     with files.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with files.locked(folder):
+        print(f"Fetching what is missing of {len(wanted)} radiographs from {base_url}", flush=True)
         _fetch_missing(folder, base_url, wanted)
         names = [small_name(name) for name in wanted]
         masked = unpack_masks(_mask_archive(folder), folder, names)
@@ -249,7 +250,8 @@ def open_radiographs(base_urls=OPEN_URLS, listed=OPEN) -> pd.DataFrame:
             wanted = dict(zip(part.file, known, strict=True))
             reason = _try_to_fetch(folder, base_urls[name], wanted)
             if reason:
-                print(f"Real radiographs are missing here ({reason}).")
+                classes = " and ".join(part.label.unique())
+                print(f"Real radiographs of {classes} are missing here ({reason}).")
         rows.loc[part.index, "path"] = [_find_small(folder, file) for file in part.file]
     return rows[rows.path != ""].reset_index(drop=True)
 
@@ -275,7 +277,7 @@ def _try_to_fetch(folder: Path, base_url: str, wanted: dict[str, str]) -> str:
         with files.locked(folder):
             _fetch_missing(folder, base_url, wanted)
     except NoConnectionError:
-        return f"no connection to {base_url}"
+        return f"no connection to {urlsplit(base_url).netloc}"
     except DownloadError as error:
         return "; ".join(str(error).splitlines())
     return ""
@@ -290,7 +292,6 @@ def _fetch_missing(folder: Path, base_url: str, wanted: dict[str, str]) -> None:
         name: digest for name, digest in wanted.items() if not size_of_small(folder, name, digest)
     }
     if missing:
-        print(f"Fetching {len(missing)} radiographs from {base_url}", flush=True)
         _fetch_images(folder, base_url, missing, done=len(wanted) - len(missing))
 
 
