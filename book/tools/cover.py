@@ -24,7 +24,7 @@ from xraylib import (
     sources,
 )
 from xraylib.config import CLASS_NAMES, COVID
-from xraylib.maps.slider import data_uri
+from xraylib.images import data_uri
 from xraylib.plots.labs import make_lab
 
 TARGET = Path(__file__).resolve().parents[2] / "book/assets/cover.png"

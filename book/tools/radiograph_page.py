@@ -23,8 +23,9 @@ import numpy as np
 
 from xraylib import files, images, maps, metrics, network, phantoms, pretrained
 from xraylib.config import CLASS_NAMES, IMAGE_SIZE, home
+from xraylib.images import data_uri
 from xraylib.maps import slider
-from xraylib.maps.slider import METHOD_NAMES, data_uri
+from xraylib.maps.slider import METHOD_NAMES
 
 SCRIPTS = {  # npm package -> version, file in it, SHA-256; Apache License 2.0, and MIT
     "tf-core.min.js": (

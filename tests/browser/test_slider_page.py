@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from chromium import HTML, check_quiet, chromium, needs_book, needs_browser, served, show
 
-from xraylib.maps.slider import HEAT_SIDE, data_uri, draw_frame, slider_page
+from xraylib.images import data_uri
+from xraylib.maps.slider import HEAT_SIDE, draw_frame, slider_page
 
 BUILT = HTML / "notebooks/03_5_grad_cam.html"
 SIDES = (56, 14, 3)  # cells of the made-up layers

@@ -92,6 +92,13 @@ def test_an_interaction_is_the_difference_of_two_effects():
     assert effects["accuracy", "segmentation"] == pytest.approx(0.1)
 
 
+def test_augmentation_is_told_alone_and_on_segmented_images():
+    two = made_up(lambda cell: 20 + cell.augmentation * (8 if cell.segmentation else -4))
+    effects = experiments.factor_effects(two).set_index(["measure", "factor"]).effect
+    assert effects["accuracy", "augmentation alone"] == pytest.approx(-0.1)
+    assert effects["accuracy", "augmentation on segmented images"] == pytest.approx(0.2)
+
+
 @pytest.mark.slow
 def test_the_sweep_judges_all_levels_on_the_same_unconfounded_phantoms(module_home):
     table = experiments.confounding_sweep(CONFIG, levels=(0.0, 1.0), views=("original",))

@@ -186,6 +186,8 @@ def factor_effects(
 ) -> pd.DataFrame:
     """Return what each factor, and each pair of factors, does to accuracy and to recall.
 
+    And what augmentation does alone and on segmented images, where the pair may be of two minds.
+
     An effect is the mean over the cells with the factor on minus the mean over those with it
     off; of a pair, the difference that one factor makes to the effect of the other. All
     cells judge the same images, so the interval is a bootstrap of patients over the differences
@@ -247,7 +249,7 @@ def confounding_sweep(
 
 
 def _contrasts() -> dict[str, dict[str, float]]:
-    """Return the weight of each cell in each main effect and each interaction of two factors."""
+    """Return the weight of each cell in main effects, interactions and effects of augmentation."""
     contrasts = {}
     for factors in [(f,) for f in FACTORS] + [FACTORS[:2], FACTORS[::2], FACTORS[1:]]:
         n_pairs = 2 ** (len(FACTORS) - len(factors))  # that the difference is averaged over
@@ -255,7 +257,9 @@ def _contrasts() -> dict[str, dict[str, float]]:
             cell.name: float(np.prod([1 if getattr(cell, f) else -1 for f in factors])) / n_pairs
             for cell in FACTORIAL
         }
-    return contrasts
+    alone = {"augmentation": 1, "none": -1}
+    after = {"segmentation + augmentation": 1, "segmentation": -1}  # what the report went on to do
+    return contrasts | {"augmentation alone": alone, "augmentation on segmented images": after}
 
 
 CHANGES = {  # what is done: the picture before and the picture after

@@ -35,7 +35,7 @@ class Experiment:
         check_same(self.train, self.judge, self.mismatch)
 
 
-AS_REPORTED = "the report validated and tested on original images"
+AS_REPORTED = "the report validated on original images, and tested on such as we take it"
 SEGMENTED = Preprocessing(region="lungs")
 AUGMENTED = Preprocessing(region="lungs", transform="table2")
 EXPERIMENTS = {

@@ -10,8 +10,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             read_radiograph
         """.split(),
         "views": """
-            Preprocessing PreprocessingMismatch SINGLE_TRANSFORMS check_same contrast equalise
-            random_transform resize
+            Preprocessing PreprocessingMismatch SINGLE_TRANSFORMS check_same contrast data_uri
+            equalise random_transform resize
         """.split(),
     },
 )

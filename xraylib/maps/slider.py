@@ -22,14 +22,13 @@ import numpy as np
 import pandas as pd
 from IPython import get_ipython
 from matplotlib.figure import Figure
-from PIL import Image
 
 from xraylib import images, metrics
+from xraylib.images import data_uri
 from xraylib.maps.checks import edge_maps, energy_inside
 from xraylib.maps.equations import upscale
 from xraylib.maps.explainer import Explainer, live_cells
 
-QUALITY = 80  # of lossy WebP: a radiograph of 224 px takes about 7 KB
 HEAT_SIDE = 112  # pixels of an upscaled map: the browser's own smoothing does the rest
 COARSEST = 7  # cells a side that a map should have to be shown first
 FINEST_EXACT = 56  # cells a side up to which a picture without loss is the smaller one
@@ -44,13 +43,6 @@ class Frame(NamedTuple):
     heat: str  # upscaled; "" where the cells are as fine
     caption: str
     dead: str = ""  # row by row 1 for each cell that reaches no score; "" where all do
-
-
-def data_uri(pixels: np.ndarray, exact: bool = False) -> str:
-    """Return pixels uint8 (H, W) or (H, W, 3) as a WebP data URI, `exact` for no loss."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "WEBP", quality=QUALITY, lossless=exact, method=4)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def colour(heatmap: np.ndarray) -> np.ndarray:

@@ -434,13 +434,14 @@ def plot_upsampling(table) -> plt.Figure:
     """Show recall, precision and calibration of COVID-19 over the rate, a panel each.
 
     Args:
-        table: what `studies.upsampling_study` returns: rate, and each figure with its low and high
+        table: what `studies.upsampling_study` returns: share, and each figure with its low and high
             end.
     """
+    table = table.sort_values("share")
     figure, axes = plt.subplots(1, 3, figsize=(9, 3.2))
     for axis, (name, word) in zip(axes, MEASURES.items(), strict=True):
         spread = [table[name] - table[f"{name}_low"], table[f"{name}_high"] - table[name]]
-        axis.errorbar(table.rate, table[name], yerr=spread, color="#0072B2", marker="o", capsize=3)
+        axis.errorbar(table.share, table[name], yerr=spread, color="#0072B2", marker="o", capsize=3)
         axis.axvline(0.30, color="black", linestyle=":", marker="", linewidth=1)
         axis.set(xlabel="share of COVID-19 in a batch", title=f"{word} of COVID-19")
         axis.set_ylim(0, None if name == "ece" else 1.02)

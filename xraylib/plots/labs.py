@@ -10,13 +10,13 @@ import json
 from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
 import pandas as pd
 
-from xraylib import images, metrics
+from xraylib import images, maps, metrics
 from xraylib.config import CLASS_NAMES, COVID
-from xraylib.maps.equations import upscale
-from xraylib.maps.slider import colour, data_uri
+from xraylib.images import data_uri
 from xraylib.plots.tables import show_table
 from xraylib.report import Shown
 
@@ -208,6 +208,7 @@ def counterfactual_lab(
 
 def _overlay(image, cells) -> np.ndarray:
     """Return a radiograph under a map, uint8 (H, W, 3): where the map is 0, the film is seen."""
-    heat = upscale(np.asarray(cells) / max(float(np.max(cells)), 1e-12), image.shape)
+    heat = maps.upscale(np.asarray(cells) / max(float(np.max(cells)), 1e-12), image.shape)
+    coloured = matplotlib.colormaps["inferno"](heat, bytes=True)[..., :3]
     opacity = 0.8 * heat[..., None]
-    return np.uint8(image[..., None] * (1 - opacity) + colour(heat) * opacity)
+    return np.uint8(image[..., None] * (1 - opacity) + coloured * opacity)

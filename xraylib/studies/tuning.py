@@ -175,7 +175,8 @@ def upsampling_study(
         rates: up-sampling rates; 0 takes images as they come.
 
     Returns:
-        one row per rate: rate; recall and precision of COVID-19 and ece, the calibration error of
+        one row per rate: rate; share, of COVID-19 in a batch, which is that of the images at rate
+        0; recall and precision of COVID-19 and ece, the calibration error of
         its probability, each with low and high (95 %: Wilson; ece by a bootstrap of patients);
         n; p, McNemar's exact test of its recall against that of the rate before. Section 3.4 of
         the report fixes 30 %.
@@ -190,7 +191,8 @@ def upsampling_study(
         found = judged[judged.label == CLASS_NAMES[COVID]].set_index("path")
         found = found.prediction == CLASS_NAMES[COVID]
         p = np.nan if before is None else paired_p(before, found)
-        rows.append({"rate": rate} | row | _covid_calibration(judged, config.seed) | {"p": p})
+        told = {"rate": rate, "share": rate or is_covid.mean()}
+        rows.append(told | row | _covid_calibration(judged, config.seed) | {"p": p})
         before = found
     return pd.DataFrame(rows)
 
