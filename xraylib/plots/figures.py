@@ -351,7 +351,7 @@ def plot_hospitals(table) -> plt.Figure:
             ends = [mean - part[f"{name} low"].min(), part[f"{name} high"].max() - mean]
             places = mean.index + 0.06 * (number - (len(views) - 1) / 2)
             axis.errorbar(places, mean, yerr=ends, marker=VIEW_MARKS[number], capsize=2, label=view)
-        axis.set(title=name, xlabel="hospitals for each class", ylim=(0, 1))
+        axis.set(title=name, xlabel="hospitals for each class that has so many", ylim=(0, 1))
         axis.set_xticks(sorted(set(table.hospitals)))
     axes[0].axhline(1 / len(CLASS_NAMES), color="0.4", linestyle=":", marker="")
     axes[0].legend(loc="upper left")
