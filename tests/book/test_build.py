@@ -121,7 +121,7 @@ def test_quick_chapters_run_beside_each_other_and_share_the_cores(root):
     build.execute_all(root, "quick", None)
     half = str(max(1, os.cpu_count() // 2))
     assert printed(root, "01_first").split() == [half] * len(build.THREADS)
-    build.execute_all(root, "real", None)
+    build.execute_all(root, "report", None)
     assert printed(root, "01_first").split() == [str(os.cpu_count())] * len(build.THREADS)
 
 
