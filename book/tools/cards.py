@@ -55,7 +55,8 @@ def write_strip(folder: Path) -> str:
             Image.fromarray(small).save(part, "PNG")
         pictures.append(f"![A real radiograph, labelled {row.label}](notebooks/{name})")
     labels = [f"{n} {label}" for label, n in rows.label.value_counts(sort=False).items()]
-    told = {"labels": " and ".join(labels), "credits": sources.credits_of(rows)}
+    listed = " and ".join(", ".join(labels).rsplit(", ", 1))
+    told = {"labels": listed, "credits": sources.credits_of(rows)}
     return STRIP.format(pictures="\n".join(pictures), **told)
 
 
