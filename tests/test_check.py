@@ -178,6 +178,8 @@ def test_a_quiz_is_html_that_needs_no_script_for_its_answers():
 
 @needs_browser
 def test_a_quiz_is_answered_by_key_and_remembered(tmp_path):
+    from selenium.webdriver.support.ui import WebDriverWait
+
     page = tmp_path / "quiz.html"
     text = f'<!doctype html><meta charset="utf-8"><title>quiz</title>{QUIZ.html}'
     page.write_text(text, "utf8")
@@ -190,8 +192,12 @@ def test_a_quiz_is_answered_by_key_and_remembered(tmp_path):
         assert driver.execute_script(status) == ["Right. The pool reads four.", ""]
         first.send_keys("\ue015")  # arrow down
         assert driver.execute_script(status)[0].startswith("Not this one")
-        driver.get(page.as_uri())
-        assert driver.execute_script(status)[0].startswith("Not this one")
+
+        def is_remembered(driver):  # Chromium writes down what a page keeps a moment later
+            driver.get(page.as_uri())
+            return driver.execute_script(status)[0].startswith("Not this one")
+
+        WebDriverWait(driver, 10).until(is_remembered)
         checked = "return document.querySelectorAll('input:checked').length"
         assert driver.execute_script(checked) == 1
 
