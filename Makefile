@@ -20,11 +20,11 @@ book: $(READY)
 
 # what opens a browser or reads the built book runs in test-browser, after make book
 test: $(READY)
-	$(PY) -m pytest -n auto -m "not browser and not built"
+	$(PY) -m pytest -n auto --dist worksteal -m "not browser and not built"
 
 # without what starts kernels, clusters and kills
 test-quick: $(READY)
-	$(PY) -m pytest -n auto -m "not browser and not built and not slow"
+	$(PY) -m pytest -n auto --dist worksteal -m "not browser and not built and not slow"
 
 test-browser: $(READY) $(AXE)
 	$(PY) -m pytest -m "browser or built"
