@@ -124,10 +124,10 @@ def last_gap(grey: np.ndarray, most: int = THUMBNAIL[1]) -> int:
     >>> last_gap(np.tile(rows[:, None], 4), most=7)
     5
     """
-    white = (grey[: most + 1] > 250).mean(axis=1) > 0.97  # a colour bar may cross a gap
-    gaps = np.flatnonzero(white[most // 3 :])
     if len(grey) <= most:
         return len(grey)
+    white = (grey[: most + 1] > 250).mean(axis=1) > 0.97  # a colour bar may cross a gap
+    gaps = np.flatnonzero(white[most // 3 :])
     return int(most // 3 + gaps[-1]) if len(gaps) else most
 
 

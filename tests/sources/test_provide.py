@@ -17,9 +17,11 @@ import zipfile
 from pathlib import Path
 
 import cv2
+import imagehash
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from xraylib import config, data, files, images, sources
 from xraylib.sources import arrivals
@@ -423,7 +425,7 @@ def pictured(server, listed):
     for name in ("one", "two"):
         small = cv2.resize(rng.integers(0, 255, (20, 24), np.uint8), (300, 256))
         cv2.imwrite(str(folder / f"{name}.png"), cv2.resize(small, (2400, 2048)))
-        known = arrivals.picture_hash(small)
+        known = str(imagehash.dhash(Image.fromarray(small), arrivals.HASH_SIDE))
         rows.append(("hannover", f"a1b2/png/{name}.png", "", known, "A clinic", "CC BY 3.0"))
     pd.DataFrame(rows, columns=pd.read_csv(listed).columns).to_csv(listed, index=False)
     return listed, {"hannover": server.url}

@@ -8,6 +8,7 @@ import hashlib
 from pathlib import Path
 
 import cv2
+import imagehash
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -15,9 +16,9 @@ from PIL.PngImagePlugin import PngInfo
 from xraylib import files, images
 
 SHORTER_SIDE = 256  # pixels: a little above the 224 of the network's input
-PICTURE = "picture:"  # before a `picture_hash`, to tell it from a SHA-256
-CELLS = 16  # a side, of `picture_hash`
-MOST_BITS = 24  # that differ in two copies of one radiograph; of two patients, 39 or more do
+PICTURE = "picture:"  # before a hash of what a picture looks like, to tell it from a SHA-256
+HASH_SIDE = 16  # of the cells of `imagehash.dhash`, 256 bits
+MOST_BITS = 24  # that differ in two copies of one radiograph; in two of Hannover's 41 or more do
 
 
 def sha256(path) -> str:
@@ -62,8 +63,8 @@ def size_of_original(target, known: str) -> tuple[int, int] | None:
 
     Args:
         target: the path of a small image.
-        known: the original's SHA-256; or `PICTURE` and its `picture_hash`, where nothing but the
-            picture is known of it.
+        known: the original's SHA-256; or `PICTURE` and its `imagehash.dhash`, where nothing but
+            the picture is known of it.
 
     Returns:
         None if `target` is no whole PNG written by `keep_small`, or made from another original.
@@ -81,24 +82,15 @@ def size_of_original(target, known: str) -> tuple[int, int] | None:
 
 
 def shows(path, known: str) -> bool:
-    """Say whether a file shows the radiograph of a `PICTURE` and `picture_hash`; none else does."""
+    """Say whether a file shows the radiograph of a `PICTURE` and its hash; no other text does."""
     if not known.startswith(PICTURE):
         return False
     try:
-        here = picture_hash(images.read_grey(path))
+        image = images.read_grey(path)
     except images.ImageError:
         return False
-    return (int(here, 16) ^ int(known.removeprefix(PICTURE), 16)).bit_count() <= MOST_BITS
-
-
-def picture_hash(image: np.ndarray) -> str:
-    """Return what a radiograph uint8 (H, W) looks like, as 64 hexadecimal digits.
-
-    Each of 16 x 16 cells says whether the next one to the right is brighter: the difference hash.
-    Another size, other grey values or another format change a few bits of it at most.
-    """
-    cells = cv2.resize(image, (CELLS + 1, CELLS), interpolation=cv2.INTER_AREA)
-    return np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes().hex()
+    here = imagehash.dhash(Image.fromarray(image), HASH_SIDE)
+    return here - imagehash.hex_to_hash(known.removeprefix(PICTURE)) <= MOST_BITS
 
 
 def shrink(image: np.ndarray) -> np.ndarray:

@@ -230,7 +230,7 @@ def open_radiographs(base_urls=OPEN_URLS, listed=OPEN) -> pd.DataFrame:
     Args:
         base_urls: data set -> the base url of its repository's files.
         listed: a table with set, file (relative to the base url), sha256 (or, where nobody
-            published one, picture: the `arrivals.picture_hash`), credit, licence.
+            published one, picture: its `imagehash.dhash`), credit, licence.
 
     Returns:
         the rows of the images that are at hand, maybe none, with path and label.
