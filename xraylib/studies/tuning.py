@@ -80,30 +80,26 @@ def run_study(
     train, val = (np.flatnonzero(part.split == side) for side in ("train", "val"))
 
     def objective(trial: optuna.Trial) -> float:
-        settings, watch = suggest(trial, config), Watch(trial)
+        settings = suggest(trial, config)
         images = [network.LiveMaps(maps, train)]
         validation = network.LiveMaps(maps, val), labels[val]
         with tempfile.TemporaryDirectory() as folder:
-            network.fit_head(images, labels[train], validation, settings, folder, callbacks=[watch])
-        trial.set_user_attr("accuracy", watch.logs["val_accuracy"])
-        return watch.logs["val_loss"]
+            _, history = network.fit_head(
+                images, labels[train], validation, settings, folder, told=partial(tell, trial)
+            )
+        last = history.iloc[-1]
+        trial.set_user_attr("accuracy", float(last.val_accuracy))
+        return float(last.val_loss)
 
     searched.optimize(objective, n_trials=max(0, n_trials - done))
     return searched
 
 
-class Watch(keras.callbacks.Callback):
+def tell(trial: optuna.Trial, row: dict) -> None:
     """Tell a trial how its training goes, and give it up where the study says so."""
-
-    def __init__(self, trial: optuna.Trial):
-        super().__init__()
-        self.trial, self.logs = trial, {}
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.logs = {name: float(value) for name, value in logs.items()}
-        self.trial.report(self.logs["val_loss"], epoch)
-        if self.trial.should_prune():
-            raise optuna.TrialPruned(f"worse than the median after epoch {epoch + 1}")
+    trial.report(row["val_loss"], row["epoch"] - 1)
+    if trial.should_prune():
+        raise optuna.TrialPruned(f"worse than the median after epoch {row['epoch']}")
 
 
 def judge_best(searched: optuna.Study, manifest: pd.DataFrame, config: RunConfig) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from keras import layers
 
 from xraylib import data, files
 from xraylib.config import CLASS_NAMES, COVID, RunConfig
+from xraylib.network.machinery.storage import read_ahead
 from xraylib.network.stack import build_classifier, build_head, compile_head, copy_weights
 
 PRECISION = "XRAYLIB_PRECISION"  # the variable that overrules what the processor declares
@@ -203,7 +204,7 @@ def fast_head() -> keras.Model:
 
 
 def fit_head(
-    transformed, labels, validation, config: RunConfig, folder, run_seed=0, callbacks=()
+    transformed, labels, validation, config: RunConfig, folder, run_seed=0, told=None
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Train the head on kept features, and go on where an earlier process stopped.
 
@@ -217,7 +218,7 @@ def fit_head(
         validation: (features (M, 7, 7, 512), labels (M,)), judged after every epoch, or None.
         folder: for checkpoints; the caller removes it when the run is whole.
         run_seed: added to the configuration's seed, for repeated trainings.
-        callbacks: Keras' callbacks, told of every epoch.
+        told: called after every epoch with its row of the history.
 
     Returns:
         the trained head, taking (B, 6, 6, 512), and its history: one row for each epoch with loss
@@ -235,7 +236,7 @@ def fit_head(
     maps = [LiveMaps(images) for images in transformed]
     if validation is not None:
         validation = LiveMaps(validation[0]), validation[1]
-    history = _fit(trainer, maps, labels, validation, config, folder, seed, callbacks)
+    history = _fit(trainer, maps, labels, validation, config, folder, seed, told)
     head.set_weights(trainer.get_weights())
     return head, history
 
@@ -276,32 +277,44 @@ def fit_whole(
     return head, history
 
 
-def _fit(model, transformed, labels, validation, config, folder, seed: int, callbacks=()):
-    """Fit a compiled model, from the last checkpoint on; return its history."""
-    size = config.batch_size
-    steps = UpsampledBatches(transformed, labels, size, config.upsampling_rate, seed)
+def _fit(model, transformed, labels, validation, config, folder, seed: int, told=None):
+    """Train a compiled model, from the last checkpoint on; return its history.
+
+    The loop is that of `stack.train_head`. Keras' own `fit` reads through `tf.data`, and waits for
+    its threads between two epochs: on one core, a third of the time.
+    """
+    steps = UpsampledBatches(transformed, labels, config.batch_size, config.upsampling_rate, seed)
     if validation is not None:
-        validation = UpsampledBatches([validation[0]], validation[1], size, rate=0)
-    checkpoint = Checkpoint(Path(folder), steps, seed)
-    checkpoint.set_model(model)
-    model.fit(
-        steps,
-        epochs=config.epochs,
-        initial_epoch=checkpoint.restore(),
-        validation_data=validation,
-        callbacks=[checkpoint, *callbacks],
-        shuffle=False,  # the batches are shuffled by seed and epoch, the same after a resume
-        verbose=0,
-    )
+        images, ids = validation
+        validation = UpsampledBatches([images], ids, config.batch_size, rate=0)
+    checkpoint = Checkpoint(model, Path(folder))
+    for epoch in range(checkpoint.restore(), config.epochs):
+        steps.start_epoch(epoch)
+        model.get_layer("dropout").seed_generator.state.assign([seed % 2**32, epoch])
+        loss, accuracy = _mean_over(steps, model.train_on_batch)
+        row = {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy}
+        if validation is not None:
+            row["val_loss"], row["val_accuracy"] = _mean_over(validation, model.test_on_batch)
+        checkpoint.add(row)
+        if told is not None:
+            told(row)
     return pd.DataFrame(checkpoint.history)
 
 
-class Checkpoint(keras.callbacks.Callback):
-    """Seed every epoch by its number, and keep weights, optimizer and history for a resume."""
+def _mean_over(batches: UpsampledBatches, step) -> list[float]:
+    """Return the means of what `step(inputs, targets)` returns for each batch, over the images."""
+    judged, sizes = [], []
+    for inputs, targets in read_ahead(batches.__getitem__, range(len(batches))):
+        judged.append(step(inputs, targets))
+        sizes.append(len(inputs))
+    return np.average(judged, axis=0, weights=sizes).tolist()
 
-    def __init__(self, folder: Path, steps: UpsampledBatches, seed: int):
-        super().__init__()
-        self.folder, self.steps, self.seed = folder, steps, seed
+
+class Checkpoint:
+    """Weights, optimizer and history of a training, kept for a resume."""
+
+    def __init__(self, model: keras.Model, folder: Path):
+        self.model, self.folder = model, folder
         self.history, self.saved_at = [], time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -321,15 +334,11 @@ class Checkpoint(keras.callbacks.Callback):
             self.history = history[: int(self.epoch.numpy())].to_dict("records")
         return int(self.epoch.numpy())
 
-    def on_epoch_begin(self, epoch, logs=None):
-        if self.steps.epoch != epoch:
-            self.steps.start_epoch(epoch)
-        self.model.get_layer("dropout").seed_generator.state.assign([self.seed % 2**32, epoch])
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.history.append({"epoch": epoch + 1, **logs})
+    def add(self, row: dict) -> None:
+        """Add an epoch's row to the history, and save now and then."""
+        self.history.append(row)
         if time.monotonic() - self.saved_at > SAVE_EVERY:
-            self.save(epoch + 1)
+            self.save(row["epoch"])
 
     def save(self, epoch: int) -> None:
         """Write history and state after so many epochs."""
