@@ -18,7 +18,7 @@ import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit
 from tqdm.auto import tqdm
 
-from xraylib import files, sources
+from xraylib import files, network, sources
 from xraylib.config import home, profile
 from xraylib.data import V7LABS_MASKS
 from xraylib.images import read_grey, read_mask, resize
@@ -138,7 +138,7 @@ def map_targets(masks: np.ndarray, hearts, n_maps: int) -> np.ndarray:
     return targets
 
 
-class PairBatches(keras.utils.PyDataset):
+class PairBatches:
     """Endless random pairs in batches: images float32 (B, size, size, 1) and `map_targets`.
 
     Every source has the same chance to be drawn, however many pairs it has. A batch depends on the
@@ -147,7 +147,6 @@ class PairBatches(keras.utils.PyDataset):
     """
 
     def __init__(self, images, masks, config: UNetConfig, epoch: int, rows=None):
-        super().__init__()
         self.images, self.masks, self.config, self.epoch = images, masks, config, epoch
         self.hearts, self.chances = _hearts(rows), None
         if rows is not None and len(set(rows.source)) > 1:
@@ -335,14 +334,17 @@ def _fit_unet(pairs: pd.DataFrame, config: UNetConfig, part: Path, start) -> flo
     train = read_pairs(taught, config.size)
     images, masks = read_pairs(val, config.size)
     targets = map_targets(masks, _hearts(val), config.maps)
-    validation = images[..., None].astype(np.float32), targets
+    images = images[..., None].astype(np.float32)
+    cuts = [slice(i, i + config.batch_size) for i in range(0, len(val), config.batch_size)]
+    validation = [(images[cut], targets[cut]) for cut in cuts]
     history = _restore(model, part)
     bar = tqdm(total=config.epochs, initial=len(history), desc="U-Net", unit=" epochs")
     while len(history) < config.epochs and _epochs_since_best(history) < config.patience:
         epoch, begin = len(history), time.perf_counter()
         batches = PairBatches(*train, config, epoch, taught)
-        fitted = model.fit(batches, validation_data=validation, shuffle=False, verbose=0)
-        row = {name: values[0] for name, values in fitted.history.items()}
+        row = network.mean_over(batches, model.train_on_batch)
+        judged = network.mean_over(validation, model.test_on_batch)
+        row |= {f"val_{name}": value for name, value in judged.items()}
         row["seconds"] = time.perf_counter() - begin
         history = pd.concat([history, pd.DataFrame([row])], ignore_index=True)
         files.save_weights(model, _checkpoint(part, epoch))

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         """.split(),
         "machinery.fast": """
             LiveMaps UpsampledBatches fast_head fast_policy fastest_precision fit_head fit_whole
+            mean_over
         """.split(),
         "machinery.storage": """
             connect_cluster grow_array map_shards check_shared read_ahead

@@ -281,7 +281,7 @@ def _fit(model, transformed, labels, validation, config, folder, seed: int, told
     """Train a compiled model, from the last checkpoint on; return its history.
 
     The loop is that of `stack.train_head`. Keras' own `fit` reads through `tf.data`, and waits for
-    its threads between two epochs: on one core, a third of the time.
+    its threads between two epochs: on one core, up to a third of the time.
     """
     steps = UpsampledBatches(transformed, labels, config.batch_size, config.upsampling_rate, seed)
     if validation is not None:
@@ -291,23 +291,28 @@ def _fit(model, transformed, labels, validation, config, folder, seed: int, told
     for epoch in range(checkpoint.restore(), config.epochs):
         steps.start_epoch(epoch)
         model.get_layer("dropout").seed_generator.state.assign([seed % 2**32, epoch])
-        loss, accuracy = _mean_over(steps, model.train_on_batch)
-        row = {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy}
+        row = {"epoch": epoch + 1} | mean_over(steps, model.train_on_batch)
         if validation is not None:
-            row["val_loss"], row["val_accuracy"] = _mean_over(validation, model.test_on_batch)
+            judged = mean_over(validation, model.test_on_batch)
+            row |= {f"val_{name}": value for name, value in judged.items()}
         checkpoint.add(row)
         if told is not None:
             told(row)
     return pd.DataFrame(checkpoint.history)
 
 
-def _mean_over(batches: UpsampledBatches, step) -> list[float]:
-    """Return the means of what `step(inputs, targets)` returns for each batch, over the images."""
-    judged, sizes = [], []
+def mean_over(batches, step) -> dict[str, float]:
+    """Return the means over the images of what a step returns for each batch.
+
+    Args:
+        batches: a sequence of (inputs, targets); the next are read while one is computed.
+        step: `train_on_batch` or `test_on_batch` of a compiled model.
+    """
+    rows, sizes = [], []
     for inputs, targets in read_ahead(batches.__getitem__, range(len(batches))):
-        judged.append(step(inputs, targets))
+        rows.append(step(inputs, targets, return_dict=True))
         sizes.append(len(inputs))
-    return np.average(judged, axis=0, weights=sizes).tolist()
+    return {name: float(np.average([row[name] for row in rows], weights=sizes)) for name in rows[0]}
 
 
 class Checkpoint:
