@@ -253,10 +253,15 @@ def unet_hospitals(name: str) -> pd.DataFrame:
     for hospital in ("montgomery", "shenzhen"):  # v7labs knows one convention, and so one map
         unseen = pairs[pairs.source == hospital]
         rows += unets.hospital_rows(alone, unseen, "v7labs", (lungs.HEART[0],))
-    left_out = unets.leave_hospitals_out(pairs, ("montgomery", "shenzhen", "radiologists"))
+    hospitals = "montgomery", "shenzhen", "radiologists"
+    left_out = [
+        unets.leave_hospitals_out(pairs, hospitals, share)
+        for share in (unets.LARGER.borrowed_greys, 0)
+    ]
     own = "the package's: montgomery + radiologists + v7labs"
-    rows = [pd.DataFrame(rows), left_out, pd.DataFrame(unets.hospital_rows("real", shenzhen, own))]
-    table = pd.concat(rows).drop(columns=["iou", "iou_low", "iou_high"])
+    shipped = pd.DataFrame(unets.hospital_rows("real", shenzhen, own))
+    table = pd.concat([pd.DataFrame(rows), *left_out, shipped])
+    table = table.drop(columns=["iou", "iou_low", "iou_high"])
     return table.assign(seed=unets.HOSPITALS.seed)
 
 

@@ -26,7 +26,13 @@ HOSPITALS = UNetConfig(  # the plain U-Net of Figure 3, small enough to come wit
     test_share=0.2,
     val_share=0.08,
 )
-LARGER = HOSPITALS.but(filters=16, epochs=20, test_share=0.01, val_share=0.05)
+LARGER = HOSPITALS.but(
+    filters=16,
+    epochs=20,
+    borrowed_greys=0.75,  # or a new hospital's film gets the lungs of whoever drew similar ones
+    test_share=0.01,
+    val_share=0.05,
+)
 FOLDS = 5
 
 
@@ -42,24 +48,26 @@ def train_in_stages(pairs: pd.DataFrame, config: UNetConfig = HOSPITALS, size=96
     return train_unet(pairs, config.but(size=size, epochs=epochs, learning_rate=rate), start=small)
 
 
-def train_larger(pairs: pd.DataFrame) -> Path:
+def train_larger(pairs: pd.DataFrame, **changes) -> Path:
     """Train the U-Net with twice the filters, up to the size of the report's profile."""
-    return train_in_stages(pairs, LARGER, size=128, epochs=12)
+    return train_in_stages(pairs, LARGER.but(**changes), size=128, epochs=12)
 
 
-def leave_hospitals_out(pairs: pd.DataFrame, hospitals) -> pd.DataFrame:
+def leave_hospitals_out(pairs: pd.DataFrame, hospitals, borrowed_greys: float) -> pd.DataFrame:
     """Judge larger U-Nets on hospitals whose masks, images and patients they have never seen.
 
     The pairs are those of `sources.lung_pairs`: a path, a mask_path, a patient_id, a label, a
-    source (the hospital) and heart. Hospitals are left out one after the other. Returns the rows of
-    `hospital_rows` for each.
+    source (the hospital) and heart. Hospitals are left out one after the other. `borrowed_greys` is
+    as in `lungs.UNetConfig`. Returns the rows of `hospital_rows` for each.
     """
     rows = []
     for hospital in hospitals:
         unseen = pairs[pairs.source == hospital]
         taught = pairs[~pairs.patient_id.isin(unseen.patient_id)]
         names = " + ".join(sorted(taught.source.unique()))
-        rows += hospital_rows(train_larger(taught), unseen, names)
+        names += "" if borrowed_greys else ", own greys"
+        weights = train_larger(taught, borrowed_greys=borrowed_greys)
+        rows += hospital_rows(weights, unseen, names)
     return pd.DataFrame(rows)
 
 

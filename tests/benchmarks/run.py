@@ -17,6 +17,7 @@ BENCHMARKS = {
     "training": cached.training_ratio,
     "extraction": cached.extraction_ratio,
     "memory": cached.memory_ratio,
+    "loop": cached.loop_ratio,
     "unet": stages.unet_ratio,
     "stages": stages.profile_stages,
     "report": dry_run.print_sum,

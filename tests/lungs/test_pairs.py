@@ -110,3 +110,16 @@ def test_a_small_hospital_is_drawn_as_often_as_a_large_one(tmp_path):
     assert batches.chances[:10].sum() == pytest.approx(0.5)
     seen, targets = batches[0]
     assert seen.shape == (400, 16, 16, 1) and targets.shape == (400, 16, 16, 3)
+
+
+def test_an_image_takes_over_the_grey_values_of_another_one():
+    bright, dark = np.full((2, 32, 32), 200, np.uint8), np.full((2, 32, 32), 30, np.uint8)
+    bright[:, 8:24], dark[:, 8:24] = 240, 60
+    images, masks = np.concatenate([bright, dark]), np.ones((4, 32, 32), bool)
+    plain = training.PairBatches(images, masks, UNetConfig(size=32), 0)
+    dressed = training.PairBatches(images, masks, UNetConfig(size=32, borrowed_greys=1.0), 0)
+    rng = np.random.default_rng(0)
+    np.testing.assert_array_equal(plain._dress(0, rng), images[0])
+    seen = [dressed._dress(0, rng) for _ in range(20)]
+    assert {tuple(np.unique(image)) for image in seen} == {(30, 60), (200, 240)}
+    assert all((image[8:24] > image[0, 0]).all() for image in seen)  # the picture stays

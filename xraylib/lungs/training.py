@@ -15,6 +15,7 @@ import cv2
 import keras
 import numpy as np
 import pandas as pd
+from skimage.exposure import match_histograms
 from sklearn.model_selection import GroupShuffleSplit
 from tqdm.auto import tqdm
 
@@ -159,15 +160,24 @@ class PairBatches:
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([self.config.seed, self.epoch, step])
         size = self.config.batch_size
-        if self.chances is None:
-            chosen = rng.integers(len(self.images), size=size)
-        else:
-            chosen = rng.choice(len(self.images), size, p=self.chances)
-        made = [vary_pair(self.images[i], self.masks[i], rng) for i in chosen]
+        chosen = self._draw(size, rng)
+        made = [vary_pair(self._dress(i, rng), self.masks[i], rng) for i in chosen]
         images, masks = map(np.stack, zip(*made, strict=True))
         hearts = None if self.hearts is None else self.hearts[chosen]
         targets = map_targets(masks, hearts, self.config.maps)
         return images[..., None].astype(np.float32), targets
+
+    def _draw(self, size: int, rng) -> np.ndarray:
+        if self.chances is None:
+            return rng.integers(len(self.images), size=size)
+        return rng.choice(len(self.images), size, p=self.chances)
+
+    def _dress(self, i: int, rng) -> np.ndarray:
+        """Return image i, now and then with the grey values of another one."""
+        if not self.config.borrowed_greys or rng.random() >= self.config.borrowed_greys:
+            return self.images[i]
+        (other,) = self._draw(1, rng)
+        return np.rint(match_histograms(self.images[i], self.images[other])).astype(np.uint8)
 
 
 def _hearts(rows) -> np.ndarray | None:
@@ -296,7 +306,8 @@ def train_unet(manifest, config: UNetConfig | None = None, folder=None, start=No
 def run_folder(manifest: pd.DataFrame, config: UNetConfig, start=None) -> Path:
     """Return where `train_unet` keeps the U-Net of these pairs and settings, trained or not."""
     pairs = manifest[manifest.mask_path != ""]
-    named = {key: value for key, value in asdict(config).items() if (key, value) != ("maps", 1)}
+    plain = [("maps", 1), ("borrowed_greys", 0.0)]  # earlier runs are named without
+    named = {key: value for key, value in asdict(config).items() if (key, value) not in plain}
     digest = hashlib.sha256(json.dumps(named).encode())
     for row in pairs.itertuples():
         digest.update(row.patient_id.encode())

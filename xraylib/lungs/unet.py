@@ -27,6 +27,8 @@ class UNetConfig:
         steps: batches in an epoch. Pairs are drawn with replacement and varied anew.
         learning_rate: Adam's highest learning rate; it warms up, then falls as a cosine to 1 %.
         maps: 1, or one for each way in `HEART` of dealing with the heart.
+        borrowed_greys: share of the training images, 0 to 1, that take over the grey values of
+            another one, so that the look of a film does not tell who drew its mask.
         patience: epochs without a better validation Dice before training stops.
         test_share, val_share: shares of the patients, 0 to 1.
         seed: seeds the split, the first weights, the batches and the variations.
@@ -42,6 +44,7 @@ class UNetConfig:
     steps: int = 40
     learning_rate: float = 0.001
     maps: int = 1
+    borrowed_greys: float = 0.0
     patience: int = 5
     test_share: float = 0.3
     val_share: float = 0.1
