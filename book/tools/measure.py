@@ -262,7 +262,7 @@ def unet_hospitals(name: str) -> pd.DataFrame:
     shipped = pd.DataFrame(unets.hospital_rows("real", shenzhen, own))
     table = pd.concat([pd.DataFrame(rows), *left_out, shipped])
     table = table.drop(columns=["iou", "iou_low", "iou_high"])
-    return table.assign(seed=unets.HOSPITALS.seed)
+    return table.assign(seed=unets.HOSPITALS.seed, data=", ".join(pairs.source.unique()))
 
 
 METADATA = "the sources' metadata and the report's lists"
