@@ -281,7 +281,7 @@ def _fit(model, transformed, labels, validation, config, folder, seed: int, told
     """Train a compiled model, from the last checkpoint on; return its history.
 
     The loop is that of `stack.train_head`. Keras' own `fit` reads through `tf.data`, and waits for
-    its threads between two epochs: on one core, up to a third of the time.
+    its threads between two epochs: on one core, up to half of the time (`make bench ONLY=loop`).
     """
     steps = UpsampledBatches(transformed, labels, config.batch_size, config.upsampling_rate, seed)
     if validation is not None:
