@@ -255,8 +255,8 @@ def unet_hospitals(name: str) -> pd.DataFrame:
         rows += unets.hospital_rows(alone, unseen, "v7labs", (lungs.HEART[0],))
     hospitals = "montgomery", "shenzhen", "radiologists"
     left_out = [
-        unets.leave_hospitals_out(pairs, hospitals, share)
-        for share in (unets.LARGER.borrowed_greys, 0)
+        unets.leave_hospitals_out(pairs, hospitals, config)
+        for config in (unets.LARGER, unets.LARGER.but(borrowed_greys=0.0))
     ]
     own = "the package's: montgomery + radiologists + v7labs"
     shipped = pd.DataFrame(unets.hospital_rows("real", shenzhen, own))

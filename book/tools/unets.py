@@ -48,26 +48,25 @@ def train_in_stages(pairs: pd.DataFrame, config: UNetConfig = HOSPITALS, size=96
     return train_unet(pairs, config.but(size=size, epochs=epochs, learning_rate=rate), start=small)
 
 
-def train_larger(pairs: pd.DataFrame, **changes) -> Path:
+def train_larger(pairs: pd.DataFrame, config: UNetConfig = LARGER) -> Path:
     """Train the U-Net with twice the filters, up to the size of the report's profile."""
-    return train_in_stages(pairs, LARGER.but(**changes), size=128, epochs=12)
+    return train_in_stages(pairs, config, size=128, epochs=12)
 
 
-def leave_hospitals_out(pairs: pd.DataFrame, hospitals, borrowed_greys: float) -> pd.DataFrame:
+def leave_hospitals_out(pairs: pd.DataFrame, hospitals, config=LARGER) -> pd.DataFrame:
     """Judge larger U-Nets on hospitals whose masks, images and patients they have never seen.
 
     The pairs are those of `sources.lung_pairs`: a path, a mask_path, a patient_id, a label, a
-    source (the hospital) and heart. Hospitals are left out one after the other. `borrowed_greys` is
-    as in `lungs.UNetConfig`. Returns the rows of `hospital_rows` for each.
+    source (the hospital) and heart. Hospitals are left out one after the other; `config` is as in
+    `train_larger`. Returns the rows of `hospital_rows` for each.
     """
     rows = []
     for hospital in hospitals:
         unseen = pairs[pairs.source == hospital]
         taught = pairs[~pairs.patient_id.isin(unseen.patient_id)]
         names = " + ".join(sorted(taught.source.unique()))
-        names += "" if borrowed_greys else ", own greys"
-        weights = train_larger(taught, borrowed_greys=borrowed_greys)
-        rows += hospital_rows(weights, unseen, names)
+        names += "" if config.borrowed_greys else ", own greys"
+        rows += hospital_rows(train_larger(taught, config), unseen, names)
     return pd.DataFrame(rows)
 
 

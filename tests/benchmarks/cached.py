@@ -140,4 +140,7 @@ def print_peak(times: str) -> None:
 
 
 if __name__ == "__main__":
-    print_loop() if sys.argv[1] == "loop" else print_peak(sys.argv[1])
+    if sys.argv[1] == "loop":
+        print_loop()
+    else:
+        print_peak(sys.argv[1])

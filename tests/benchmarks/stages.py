@@ -9,7 +9,7 @@ from xraylib import config, experiments, images, lungs, sources
 from xraylib.experiments import comparisons
 from xraylib.images import Preprocessing
 from xraylib.lungs import masks, training
-from xraylib.network import extract_features, fit_head, mean_over
+from xraylib.network import extract_features, fit_head, train_epoch
 
 
 def unet_ratio() -> None:
@@ -59,8 +59,8 @@ def unit_seconds(settings, unet) -> dict[str, float]:
     network = training.compile_unet(unet, start=None)
     pairs_read = lungs.read_pairs(table[:8], unet.size)
     batches = lungs.PairBatches(*pairs_read, unet.but(steps=10), 0)
-    mean_over(batches, network.train_on_batch)  # the first call traces
-    step = seconds(lambda: mean_over(batches, network.train_on_batch)) / 10
+    train_epoch(network, batches)  # the first call traces
+    step = seconds(lambda: train_epoch(network, batches)) / 10
     grey = [images.read_grey(path) for path in table.path]
     lungs.segment_images(network, grey[: masks.BATCH])
     mask = seconds(lambda: lungs.segment_images(network, grey)) / len(grey)

@@ -168,8 +168,6 @@ class PairBatches:
         return images[..., None].astype(np.float32), targets
 
     def _draw(self, size: int, rng) -> np.ndarray:
-        if self.chances is None:
-            return rng.integers(len(self.images), size=size)
         return rng.choice(len(self.images), size, p=self.chances)
 
     def _dress(self, i: int, rng) -> np.ndarray:
@@ -346,16 +344,14 @@ def _fit_unet(pairs: pd.DataFrame, config: UNetConfig, part: Path, start) -> flo
     images, masks = read_pairs(val, config.size)
     targets = map_targets(masks, _hearts(val), config.maps)
     images = images[..., None].astype(np.float32)
-    cuts = [slice(i, i + config.batch_size) for i in range(0, len(val), config.batch_size)]
+    cuts = network.spans(0, len(val), config.batch_size)
     validation = [(images[cut], targets[cut]) for cut in cuts]
     history = _restore(model, part)
     bar = tqdm(total=config.epochs, initial=len(history), desc="U-Net", unit=" epochs")
     while len(history) < config.epochs and _epochs_since_best(history) < config.patience:
         epoch, begin = len(history), time.perf_counter()
         batches = PairBatches(*train, config, epoch, taught)
-        row = network.mean_over(batches, model.train_on_batch)
-        judged = network.mean_over(validation, model.test_on_batch)
-        row |= {f"val_{name}": value for name, value in judged.items()}
+        row = network.train_epoch(model, batches, validation)
         row["seconds"] = time.perf_counter() - begin
         history = pd.concat([history, pd.DataFrame([row])], ignore_index=True)
         files.save_weights(model, _checkpoint(part, epoch))

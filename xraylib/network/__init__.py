@@ -14,10 +14,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         """.split(),
         "machinery.fast": """
             LiveMaps UpsampledBatches fast_head fast_policy fastest_precision fit_head fit_whole
-            mean_over
+            train_epoch
         """.split(),
         "machinery.storage": """
-            connect_cluster grow_array map_shards check_shared read_ahead
+            connect_cluster grow_array map_shards check_shared read_ahead spans
         """.split(),
         "machinery.weights": """
             WeightsError vgg16_weights_path read_wheel_member

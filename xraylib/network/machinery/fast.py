@@ -291,23 +291,30 @@ def _fit(model, transformed, labels, validation, config, folder, seed: int, told
     for epoch in range(checkpoint.restore(), config.epochs):
         steps.start_epoch(epoch)
         model.get_layer("dropout").seed_generator.state.assign([seed % 2**32, epoch])
-        row = {"epoch": epoch + 1} | mean_over(steps, model.train_on_batch)
-        if validation is not None:
-            judged = mean_over(validation, model.test_on_batch)
-            row |= {f"val_{name}": value for name, value in judged.items()}
+        row = {"epoch": epoch + 1} | train_epoch(model, steps, validation)
         checkpoint.add(row)
         if told is not None:
             told(row)
     return pd.DataFrame(checkpoint.history)
 
 
-def mean_over(batches, step) -> dict[str, float]:
-    """Return the means over the images of what a step returns for each batch.
+def train_epoch(model: keras.Model, batches, validation=None) -> dict[str, float]:
+    """Train a compiled model on every batch once, and judge it where there is a validation set.
 
     Args:
-        batches: a sequence of (inputs, targets); the next are read while one is computed.
-        step: `train_on_batch` or `test_on_batch` of a compiled model.
+        batches, validation: sequences of (inputs, targets); the next are read while one is
+            computed.
+
+    Returns:
+        means over the images: the loss and each metric by its name, and those of the validation
+        set as `val_loss` and so on.
     """
+    row = _mean_over(batches, model.train_on_batch)
+    judged = {} if validation is None else _mean_over(validation, model.test_on_batch)
+    return row | {f"val_{name}": value for name, value in judged.items()}
+
+
+def _mean_over(batches, step) -> dict[str, float]:
     rows, sizes = [], []
     for inputs, targets in read_ahead(batches.__getitem__, range(len(batches))):
         rows.append(step(inputs, targets, return_dict=True))
